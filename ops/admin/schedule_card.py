@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from django_celery_beat.models import PeriodicTask
 
 BACK_UP = "ops.tasks.back_up"
+HOUR = dt.timedelta(hours=1)
 MAX_AGE = "BACKUP_MAX_AGE_HOURS"
 COMMANDS: Mapping[str, str] = {
     BACK_UP: "manage.py backup_database",
@@ -155,16 +156,20 @@ def newest_run(kind: Run.Kind) -> Run | None:
 
 
 # --- What is wrong with the times ----------------------------------------------------------------------------------
-def warnings_about(timing: Timing, others: Iterable[OtherSchedule], max_age_hours: int) -> Iterator[str]:
+def warnings_about(cards: Iterable[ScheduleCard], others: Iterable[OtherSchedule], max_age_hours: int) -> Iterator[str]:
     """Sentences on the times of backups; none where another schedule makes backups, too."""
     if any(other.row.enabled and other.row.task == BACK_UP for other in others):
         return
-    if not timing.enabled:
+    timing = next(card.timing for card in cards if card.schedule.task == BACK_UP)
+    if timing is None or not timing.enabled:
         yield "No backup will be made by schedule: Back up is off."
     elif timing.longest_gap() >= dt.timedelta(hours=max_age_hours):
-        gap = pluralize(timing.longest_gap() // dt.timedelta(hours=1), "hour")
         yield (
-            f"Up to {gap} pass between two backups, and the limit for their age ({setting_name(MAX_AGE)}) is"
-            f" {pluralize(max_age_hours, 'hour')}: /health/ will report that the last one is too old, and an alert"
-            " will be sent."
+            f"Up to {hours(timing.longest_gap() // HOUR)} pass between two backups, and the limit for their age"
+            f" ({setting_name(MAX_AGE)}) is {hours(max_age_hours)}: /health/ will report that the last one is too old,"
+            " and an alert will be sent."
         )
+
+
+def hours(number: int) -> str:
+    return pluralize(number, "hour")

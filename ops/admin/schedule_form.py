@@ -1,11 +1,12 @@
 """The form of one schedule: whether it is on, its time, how often it repeats, and its days."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django import forms
 from django.forms.boundfield import BoundField
+from django.http import QueryDict
 from django.utils.safestring import SafeString
 
 from ops.schedules.builtin import WEEKDAYS, BuiltIn, Timing
@@ -49,7 +50,7 @@ class TimingForm(forms.Form):
         error_messages={"required": NO_DAY, "invalid_choice": "Choose days of the week."},
     )
 
-    def __init__(self, schedule: BuiltIn, timing: Timing, data: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, schedule: BuiltIn, timing: Timing, data: QueryDict | None = None) -> None:
         super().__init__(data, prefix=schedule.short_name, initial=initial_of(timing))
         self.schedule = schedule
         self.fields["enabled"].widget.attrs = {"class": "ops-switch", "role": "switch"}
@@ -88,6 +89,7 @@ class TimingForm(forms.Form):
 
 
 def initial_of(timing: Timing) -> dict[str, Any]:
+    """The values of its fields."""
     return {
         "enabled": timing.enabled,
         "time": dt.time(timing.hour, timing.minute),
@@ -101,7 +103,7 @@ def focus_id(field: BoundField) -> str:
     return field.id_for_label or f"{field.auto_id}_0"
 
 
-def focus_first_mistake(found: Iterator[TimingForm]) -> None:
+def focus_first_mistake(found: Iterable[TimingForm]) -> None:
     """Let ``focus-mistake.js`` focus the first field with a mistake."""
     for form in found:
         for name in form.errors:

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 
 from ops import operations, stored_settings, tasks
@@ -21,7 +20,7 @@ from ops.admin.base import (
 )
 from ops.admin.dashboard.status import Checks, scheduler_state, start_scheduler_checks
 from ops.admin.schedule_card import COMMANDS, OtherSchedule, ScheduleCard, last_runs, warnings_about
-from ops.admin.schedule_form import TimingForm, focus_first_mistake
+from ops.admin.schedule_form import TimingForm, focus_first_mistake, initial_of
 from ops.conf import conf
 from ops.errors import OpsError, PreconditionFailed
 from ops.models import Run
@@ -47,14 +46,14 @@ def overview(admin: IndexAdmin[Run], request: HttpRequest) -> HttpResponse:
     data = None
     if request.method == "POST":
         require_administrator(request)
-        data = request.POST
+        data = with_default(request.POST)
     stored, fault = read_stored()
     forms = make_forms(stored, data) if request.user.is_superuser else {}
-    if data is not None and all(form.is_valid() for form in forms.values() if form.is_bound):
+    if data is not None and all(form.is_valid() for form in forms.values()):
         if save(request, forms, data, is_ignored=fault is not None):
             return HttpResponseRedirect(reverse(PAGE))
     else:
-        focus_first_mistake(iter(forms.values()))
+        focus_first_mistake(forms.values())
     return render(admin, request, stored, fault, forms)
 
 
@@ -75,21 +74,30 @@ def timing_of(schedule: BuiltIn, stored: StoredSettings) -> Timing | None:
     return stored.schedules.get(schedule.task, schedule.default)
 
 
-def make_forms(stored: StoredSettings, data: Mapping[str, Any] | None) -> dict[str, TimingForm]:
-    """A form for each schedule that can be changed, by its task.
+def make_forms(stored: StoredSettings, data: QueryDict | None) -> dict[str, TimingForm]:
+    """A form for each schedule that can be changed, by its task."""
+    return {
+        schedule.task: TimingForm(schedule, timing_of(schedule, stored) or schedule.default, data)
+        for schedule in BUILT_IN
+        if schedule.default
+    }
 
-    The one for which ``default`` was posted shows the default, whatever was entered.
-    """
-    back = data.get("default", "") if data else ""
-    forms = {}
-    for schedule in BUILT_IN:
-        if schedule.default is None:
-            continue
-        if schedule.task == back:
-            forms[schedule.task] = TimingForm(schedule, schedule.default)
-        else:
-            forms[schedule.task] = TimingForm(schedule, timing_of(schedule, stored) or schedule.default, data)
-    return forms
+
+def back_to_default(data: QueryDict) -> BuiltIn | None:
+    """The schedule whose button *Back to the default* was pressed."""
+    schedule = BY_TASK.get(data.get("default", ""))
+    return schedule if schedule and schedule.default else None
+
+
+def with_default(data: QueryDict) -> QueryDict:
+    """What was entered, with the default of the schedule that goes back to it."""
+    schedule = back_to_default(data)
+    if schedule is None or schedule.default is None:
+        return data
+    entered = data.copy()
+    for name, value in initial_of(schedule.default).items():
+        entered.setlist(f"{schedule.short_name}-{name}", value if isinstance(value, list) else [value])
+    return entered
 
 
 def render(
@@ -100,21 +108,7 @@ def render(
     forms: Mapping[str, TimingForm],
 ) -> HttpResponse:
     checks = start_scheduler_checks()
-    rows, last = (rows_by_name("default") if timetable.is_installed() else {}), last_runs()
-    cards = [
-        ScheduleCard(
-            schedule=schedule,
-            timing=timing_of(schedule, stored),
-            row=rows.pop(schedule.name, None),
-            last=last.get(schedule.task),
-            form=forms.get(schedule.task),
-            may_run=may_run(request.user, schedule),
-            is_known=fault is None,
-        )
-        for schedule in BUILT_IN
-    ]
-    others = [OtherSchedule(row=row) for row in rows.values()]
-    back_up = cards[0].timing
+    cards, others = make_cards(request.user, stored, forms, is_known=fault is None)
     return admin.render(
         request,
         "ops/admin/schedules.html",
@@ -125,10 +119,30 @@ def render(
         may_change=bool(forms),
         mistakes=[mistake for form in forms.values() for mistake in form.mistakes()],
         fault=fault,
-        warnings=list(warnings_about(back_up, others, stored_settings.max_age_hours())) if back_up else [],
+        warnings=list(warnings_about(cards, others, stored_settings.max_age_hours())),
         obstacle=obstacle(checks),
         now=format_local(clock.now())[-5:],
     )
+
+
+def make_cards(
+    user: User, stored: StoredSettings, forms: Mapping[str, TimingForm], *, is_known: bool
+) -> tuple[list[ScheduleCard], list[OtherSchedule]]:
+    """Those of ops, and those that ops did not make. `is_known`: `stored` is what counts."""
+    rows, last = (rows_by_name("default") if timetable.is_installed() else {}), last_runs()
+    cards = [
+        ScheduleCard(
+            schedule=schedule,
+            timing=timing_of(schedule, stored),
+            row=rows.pop(schedule.name, None),
+            last=last.get(schedule.task),
+            form=forms.get(schedule.task),
+            may_run=may_run(user, schedule),
+            is_known=is_known,
+        )
+        for schedule in BUILT_IN
+    ]
+    return cards, [OtherSchedule(row=row) for row in rows.values()]
 
 
 def obstacle(checks: Checks) -> str:
@@ -138,14 +152,14 @@ def obstacle(checks: Checks) -> str:
     return str(scheduler_state(checks))
 
 
-def save(request: HttpRequest, forms: Mapping[str, TimingForm], data: Mapping[str, Any], *, is_ignored: bool) -> bool:
+def save(request: HttpRequest, forms: Mapping[str, TimingForm], data: QueryDict, *, is_ignored: bool) -> bool:
     """Store what was changed, and show what it was before; or show the error, and return False.
 
     `is_ignored`: the file cannot be read, and is replaced also without a change.
     """
-    timings = {task: form.timing() for task, form in forms.items() if form.is_bound and form.has_changed()}
-    back = BY_TASK.get(data.get("default", ""))
-    if back and back.default:
+    timings = {task: form.timing() for task, form in forms.items() if form.has_changed()}
+    back = back_to_default(data)
+    if back and back.default:  # also if another user has changed it since the page was shown
         timings[back.task] = back.default
     try:
         result = operations.change_schedules(get_context(), new_run(request, Run.Kind.SETTINGS), timings)
