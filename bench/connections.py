@@ -110,7 +110,12 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000, help="per variant (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=20, help="default: %(default)s")
     options = parser.parse_args()
-    os.environ |= {"SECRET_KEY": "only-for-this-bench-" + "0123456789" * 4, "HTTPS": "false", "LOG_LEVEL": "WARNING"}
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "homerack.settings",
+        "SECRET_KEY": "only-for-this-bench-" + "0123456789" * 4,
+        "HTTPS": "false",
+        "LOG_LEVEL": "WARNING",
+    }
     server = PostgresServer.start()
     try:
         compare_variants(server, requests=options.requests, rounds=options.rounds)

@@ -171,9 +171,12 @@ def simulate(seed: int, *, every: int = 1) -> tuple[Counter[str], Counter[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument(
+        "--every", type=int, default=1, help="try losses on every so many nights (default: %(default)s)"
+    )
     parser.add_argument("--show", action="store_true", help="each false alarm")
     options = parser.parse_args()
-    results = [simulate(seed) for seed in range(options.seeds)]
+    results = [simulate(seed, every=options.every) for seed in range(options.seeds)]
     found = sum((losses for _, losses in results), Counter[str]())
     for when, words in (("before", "in the first quarter, while the history begins"), ("year", "in the year after it")):
         numbers = [alarms[when] for alarms, _ in results]
@@ -183,7 +186,7 @@ def main() -> None:
         ("imported", "on the day of an import into the same table"),
         ("rising and falling", "in tables that rise and fall"),
     ):
-        total = found[f"all {kind}"]
+        total = found[f"all {kind}"] or 1
         print(f"Losses of a third or more {words}: {found[kind]:,} of {total:,} found, {found[kind] / total:.2%}")
     if options.show:
         for number, (alarms, _) in enumerate(results):
