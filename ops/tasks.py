@@ -189,7 +189,7 @@ def rebuild_index() -> None:
 
 
 def resend_waiting() -> None:
-    for key in executor.find_waiting():
+    for key in executor.mark_waiting():
         resend(key)
 
 

@@ -19,7 +19,7 @@ from ops.errors import OpsError, PreconditionFailed
 from ops.health.queue_watch import Fault, queue_watch
 from ops.models import Run
 from ops.runs import authorization, executor
-from ops.runs.context import get_context
+from ops.runs.context import engine_of
 from ops.utils.formatting import time_zone_name
 from ops.utils.shell_commands import show_commands
 
@@ -108,11 +108,12 @@ def enqueue_run(request: HttpRequest, kind: Run.Kind, *, back_to: str, **argumen
         return HttpResponseRedirect(back_to)
     try:
         tasks.require_redis()
+        database = engine_of("default").database
     except PreconditionFailed as error:
         show_error(request, error)
         return HttpResponseRedirect(back_to)
     new = new_run(request, kind, **arguments)
-    same = executor.find_same(new, database=get_context().engine.database)
+    same = executor.find_same(new, database=database)
     if same and is_awaited(same):
         messages.warning(request, f"Already running: {describe_running(same)}. Nothing else was queued.")
         return HttpResponseRedirect(reverse("admin:ops_run_change", args=[same.pk]))

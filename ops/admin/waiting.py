@@ -57,11 +57,12 @@ def explain_wait(run: Run) -> Waiting:
     state, other = queue_watch.read(), find_other(run)
     if state and state.is_certain and state.fault is not Fault.NONE:
         return explain_fault(state, other)
-    if other:
+    is_due = clock.now() - run.requested_at > SHORT_WAIT
+    if other and (is_due or is_same_lock(other, run)):
         silent = describe_silence(other)
         text = f"It waits for the end of another run: {describe_running(other)}."
         return Waiting(reason=Reason.OTHER_RUN, text=f"{text} {silent}".strip(), hint="It starts by itself after that.")
-    if state and state.fault is Fault.NONE and clock.now() - run.requested_at > SHORT_WAIT:
+    if state and state.fault is Fault.NONE and is_due:
         return Waiting(
             reason=Reason.LOST,
             text="The worker answers, but has not taken this run. Redis may have lost it in a restart.",
@@ -95,8 +96,12 @@ def find_other(run: Run) -> Run | None:
     """The run that holds the database; for copying, the other one that copies. That of another lock comes last."""
     running = Run.objects.filter(status=Run.Status.RUNNING).exclude(pk=run.pk).order_by("started_at")
     rows = list(running.only("kind", "requested_by", "requested_at", "started_at", "reported_at", "stage", "status"))
-    is_copy = run.kind == Run.Kind.COPY
-    return next((other for other in rows if (other.kind == Run.Kind.COPY) == is_copy), next(iter(rows), None))
+    return next((other for other in rows if is_same_lock(other, run)), next(iter(rows), None))
+
+
+def is_same_lock(other: Run, run: Run) -> bool:
+    """Whether `run` cannot start before the end of `other`. Where only one copies, they just share the worker."""
+    return (other.kind == Run.Kind.COPY) == (run.kind == Run.Kind.COPY)
 
 
 def describe_running(run: Run) -> str:

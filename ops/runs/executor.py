@@ -34,6 +34,9 @@ Outcome = TypeVar("Outcome", bound=Struct)
 LONGEST_WAIT = dt.timedelta(minutes=15)
 """In the queue, while no other run is running."""
 SENT_AGAIN_AFTER = dt.timedelta(minutes=1)
+SENT_LATELY = (dt.timedelta(minutes=4), dt.timedelta(minutes=10))
+"""A worker that reconciles every five minutes has sent a queued run again so long ago. If that is longer ago, no worker
+was there meanwhile."""
 MAX_ATTEMPTS = 3
 """At finding the queued run of a kind, or becoming it."""
 QUEUE_LOST = PreconditionFailed(
@@ -157,15 +160,17 @@ def find_same(run: Run, *, database: str) -> Run | None:
     return next(filter(is_same, running), None)
 
 
-def find_waiting() -> list[UUID]:
-    """Queued runs whose message the queue may have lost, because no run keeps them from being started.
+def mark_waiting() -> list[UUID]:
+    """Queued runs to send again, because no run keeps them from being started: the queue may have lost their message.
 
-    A run whose process holds the lock does; copying has another one.
+    A run whose process holds the lock does keep them; copying has another one. The time is recorded in their rows.
     """
     if Run.objects.filter(status=Run.Status.RUNNING).exclude(kind=Run.Kind.COPY).exists():
         return []
     old = Run.objects.filter(status=Run.Status.QUEUED, requested_at__lt=clock.now() - SENT_AGAIN_AFTER)
-    return list(old.values_list("pk", flat=True))
+    keys = list(old.values_list("pk", flat=True))
+    Run.objects.filter(pk__in=keys, status=Run.Status.QUEUED).update(reported_at=clock.now())
+    return keys
 
 
 def backup_of(run: Run) -> str:
@@ -240,6 +245,7 @@ def _take(run: Run) -> None:
     """
     queued = Run.objects.filter(pk=run.pk, status=Run.Status.QUEUED)
     mine = {name: getattr(run, name) for name in ("status", "started_at", "host", "pid")}
+    mine["reported_at"] = run.started_at
     if query_with_timeout(lambda: queued.update(**mine)) != 1:
         raise NoLongerQueued("The run is no longer queued: it was cancelled, or another worker has started it.")
 
@@ -290,12 +296,15 @@ def rebuild_index(context: OpsContext) -> tuple[str, ...]:
 
 
 def _fail_lost() -> list[Run]:
-    """No run is running, and none was lately, for which others might still wait.
+    """Close runs that no worker took, although they were sent again. No run is running, and none was lately, for which
+    they might still wait.
 
     The caller has the lock of the database. Copying has another one, and may take the only free worker for hours.
     """
-    since = clock.now() - LONGEST_WAIT
-    queued = list(Run.objects.filter(status=Run.Status.QUEUED, requested_at__lt=since).values_list("pk", flat=True))
+    now = clock.now()
+    since, (least, most) = now - LONGEST_WAIT, SENT_LATELY
+    waiting = Run.objects.filter(status=Run.Status.QUEUED, requested_at__lt=since)
+    queued = list(waiting.filter(reported_at__range=(now - most, now - least)).values_list("pk", flat=True))
     lately = Q(status=Run.Status.RUNNING) | Q(started_at__isnull=False, finished_at__gt=since)
     if not queued or Run.objects.filter(lately).exists():
         return []

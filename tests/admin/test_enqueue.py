@@ -72,9 +72,10 @@ class TestRedisIsDown:
     @pytest.mark.parametrize("path", ["make/", "{backup}/verify/", "{backup}/restore-test/"])
     def test_click_shows_error_when_redis_port_is_closed(self, broker: Any, click: Any, path: str) -> None:
         broker(f"redis://127.0.0.1:{free_port()}/0")
-        answer = click(path.format(backup=add_backup().pk))
+        key = add_backup().pk
+        answer = click(path.format(backup=key))
         assert messages_of(answer) == [NO_REDIS]
-        assert answer.headers["Location"] == LIST
+        assert answer.headers["Location"] == (LIST if path == "make/" else f"{LIST}{key}/change/")
         assert not Run.objects.exists()
 
     def test_click_shows_error_when_redis_never_answers(self, broker: Any, click: Any) -> None:

@@ -148,9 +148,15 @@ class TestLostMessage:
         monkeypatch.setattr("ops.notifications.alerts.notify_runs", runs.extend)
         return runs
 
-    def enqueue_at(self, minutes: int, kind: Run.Kind = Run.Kind.BACKUP) -> Run:
-        run = enqueue(kind)
-        Run.objects.filter(pk=run.pk).update(requested_at=timezone.now() - dt.timedelta(minutes=minutes))
+    @pytest.fixture(autouse=True)
+    def sent(self, queue: list[str]) -> list[str]:
+        return queue
+
+    def enqueue_at(self, minutes: int, kind: Run.Kind = Run.Kind.BACKUP, *, sent_again: int = 5) -> Run:
+        """Requested, and sent again, so many minutes ago."""
+        run, now = enqueue(kind), timezone.now()
+        requested, sent = (now - dt.timedelta(minutes=passed) for passed in (minutes, sent_again))
+        Run.objects.filter(pk=run.pk).update(requested_at=requested, reported_at=sent)
         return run
 
     def test_queued_run_fails_after_fifteen_minutes(self, notified: list[Run]) -> None:
@@ -161,6 +167,16 @@ class TestLostMessage:
         assert (lost.status, lost.error, lost.hint) == ("failed", executor.QUEUE_LOST.message, executor.QUEUE_LOST.hint)
         assert fresh.status == "queued"
         assert notified == [lost]
+
+    @pytest.mark.parametrize("sent_again", [1, 30])
+    def test_queued_run_is_sent_again_before_it_fails(self, sent: list[str], sent_again: int) -> None:
+        """No worker was there for half an hour, or one has just come."""
+        run = self.enqueue_at(120, sent_again=sent_again)
+        tasks.reconcile()
+        run.refresh_from_db()
+        assert (run.status, sent) == ("queued", [str(run.pk)])
+        assert run.reported_at
+        assert timezone.now() - run.reported_at < dt.timedelta(minutes=1)
 
     def test_queued_run_stays_queued_while_another_runs(self) -> None:
         run = self.enqueue_at(120)
@@ -184,6 +200,7 @@ class TestLostMessage:
         run.refresh_from_db()
         assert run.status == "queued"
         Run.objects.filter(pk=before.pk).update(finished_at=timezone.now() - dt.timedelta(minutes=16))
+        Run.objects.filter(pk=run.pk).update(reported_at=timezone.now() - dt.timedelta(minutes=5))
         tasks.reconcile()
         run.refresh_from_db()
         assert run.status == "failed"

@@ -110,6 +110,15 @@ class TestReason:
         assert waiting.find_other(queued()) == restore
         assert waiting.find_other(queued(kind="copy")).kind == "copy"  # type: ignore[union-attr]
 
+    @pytest.mark.parametrize(("seconds", "waits"), [(2, False), (30, True)])
+    def test_backup_waits_for_copying_only_where_no_worker_is_left_for_it(
+        self, fault: Any, seconds: int, *, waits: bool
+    ) -> None:
+        fault(Fault.NONE)
+        running(kind="copy")
+        reason = waiting.explain_wait(queued(requested_at=ago(seconds=seconds))).reason
+        assert (reason is waiting.Reason.OTHER_RUN) == waits
+
     def test_other_day_is_named(self) -> None:
         yesterday = ago(days=1)
         assert at(yesterday) == f"{timezone.localtime(yesterday):%Y-%m-%d %H:%M}"

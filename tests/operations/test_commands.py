@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from ops.management import base
+from ops.models import Run
 from tests.engine_migration import support
 from tests.operations.harness import Lab, postgresql_first, sqlite_first
 
@@ -569,3 +572,19 @@ def test_restore_cancels_queued_runs(lab: Lab) -> None:
     assert "queued" not in {status for _, status in lab.runs()}
     (row,) = lab.rows("SELECT error FROM ops_run WHERE status = 'cancelled'")
     assert row[0].startswith("Queued before a restore")
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(Run.Status.SUCCEEDED, "Interrupted after the restore, which is complete."), (Run.Status.INTERRUPTED, "")],
+)
+def test_interrupt_after_the_end_says_that_the_run_is_complete(status: Run.Status, message: str) -> None:
+    run = Run(kind=Run.Kind.RESTORE)
+
+    def interrupted(_context: object, run: Run, _on_progress: object) -> None:
+        run.status = status
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        base.execute(Console(), interrupted, None, run)  # type: ignore[arg-type]
+    assert str(interrupt.value) == message
