@@ -15,6 +15,7 @@ from ops.backups.rights import accounts
 from ops.models import Backup, Run
 from ops.operations import restore_rights as rights
 from ops.runs.context import get_context
+from ops.utils.shell_commands import show_command
 from tests.admin.support import text
 from tests.admin.test_backup_actions import LIST, PASSWORD, back_up
 
@@ -116,7 +117,8 @@ def test_rights_of_large_backup_are_left_to_the_run(
     monkeypatch.setattr(restore, "MAX_PREVIEW_SIZE", 1)
     page = page_of(restorer, backup)
     assert "If a user would get more, it stops, unless an administrator started it." in page
-    assert f"To see which permissions change, run: <code>manage.py restore_database {backup.name}</code>" in page
+    command = show_command(f"manage.py restore_database {backup.name}")
+    assert f"To see which permissions change, run: {command}" in page
     assert confirm(restorer, backup) == 302
     assert len(queue) == 1
 

@@ -74,7 +74,7 @@ def test_full_backup_outlives_a_month_of_empty_ones_and_restores(lab: Lab, recei
     delete_rows(lab)
     empty = nights(lab, 10, 40, **notified)
     (message,) = [json.loads(body) for _, _, body in receiver.requests]
-    assert message["title"].startswith("A backup is suspicious on ")
+    assert message["title"].startswith("HomeRack: A backup is suspicious on ")
     assert f"{empty[0]} is verified, but the database has lost rows." in message["message"]
     assert "All rows of the app inventory are gone: " in message["message"]
     assert f"If not, restore the last good backup: manage.py restore_database {full[-1]}" in message["message"]
@@ -97,7 +97,7 @@ def test_full_backup_outlives_a_month_of_empty_ones_and_restores(lab: Lab, recei
     assert "undecided" not in suspicions(lab).values()
     titles = [json.loads(body)["title"] for _, _, body in receiver.requests]
     assert titles[1:] == [titles[1]]
-    assert titles[1].startswith("The newest backup is not suspicious any more on ")
+    assert titles[1].startswith("HomeRack: The newest backup is not suspicious any more on ")
     nights(lab, 40, 41, **notified)
     # The last good backup needs no help any more: another one is good.
     assert full[-1] not in lab.listed()
