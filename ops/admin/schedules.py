@@ -192,7 +192,10 @@ def run_now(admin: IndexAdmin[Run], request: HttpRequest) -> HttpResponse:
     if not may_run(request.user, schedule):
         raise PermissionDenied
     try:
-        require_something_to_do(schedule)
+        require_worker(schedule)
+        if reason := nothing_to_do(schedule):
+            messages.warning(request, f"{reason} Nothing was started.")
+            return HttpResponseRedirect(reverse(PAGE))
         if schedule.task != DROP_EXPIRED:
             arguments = {"farthest": True} if Run.Kind.RESTORE_TEST in schedule.kinds else {}
             return enqueue_run(request, schedule.kinds[0], back_to=reverse(PAGE), **arguments)
@@ -203,20 +206,23 @@ def run_now(admin: IndexAdmin[Run], request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(reverse(PAGE))
 
 
-def require_something_to_do(schedule: BuiltIn) -> None:
-    """Raises PreconditionFailed if a start would do nothing."""
+def require_worker(schedule: BuiltIn) -> None:
+    """Raises PreconditionFailed with the command that does the same."""
     if not has_worker():
         command = COMMANDS.get(schedule.task)
         hint = f"Or run: {command}" if command else ""
         raise PreconditionFailed(f"{missing_worker()}. Nothing was started.", hint)
+
+
+def nothing_to_do(schedule: BuiltIn) -> str:
+    """Why a start would do nothing, or ''."""
     if Run.Kind.RESTORE_TEST in schedule.kinds and operations.newest_verified(get_context()) is None:
-        raise PreconditionFailed(
-            "There is no verified backup to test. Nothing was started.", "Make one first: Back up."
-        )
+        return "There is no verified backup to test. Make one first: Back up."
     if Run.Kind.COPY in schedule.kinds and not conf.BACKUP_LOCATIONS:
-        raise PreconditionFailed("There is no other storage location to copy to. Nothing was started.")
+        return "There is no other storage location to copy to."
     if schedule.task == DROP_EXPIRED and not (operations.previous_expired(get_context()) or operations.files_expired()):
-        raise PreconditionFailed("No previous database and no SQLite file has expired. Nothing was started.")
+        return "No previous database and no SQLite file has expired."
+    return ""
 
 
 def send_drop_expired(schedule: BuiltIn) -> None:

@@ -141,7 +141,7 @@ def test_run_now_queues_what_the_schedule_starts(
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        (RESTORE_TEST, "There is no verified backup to test. Nothing was started. Make one first: Back up."),
+        (RESTORE_TEST, "There is no verified backup to test. Make one first: Back up. Nothing was started."),
         (COPY, "There is no other storage location to copy to. Nothing was started."),
         (DROP, "No previous database and no SQLite file has expired. Nothing was started."),
     ],

@@ -1,4 +1,4 @@
-"""The page of schedules: what it shows, changes with their mistakes, and *Run now*."""
+"""The page of schedules: what it shows, and changes with their mistakes."""
 
 import datetime as dt
 import html
