@@ -209,19 +209,19 @@ def age_keys() -> AgeKeys:
     return keys
 
 
-def decrypted(stored: StoredSettings) -> dict[str, Any]:
-    """Raises OpsError where no key of this machine opens them."""
+def decrypted(stored: StoredSettings, keys: AgeKeys | None = None) -> dict[str, Any]:
+    """Raises OpsError where none of `keys` opens them, which are those of this machine unless they are given."""
     if not stored.secrets:
         return {}
     try:
         data = base64.b64decode(stored.secrets, validate=True)
-        found = msgspec.json.decode(age_keys().decrypt(data, FILE), type=dict[str, Any])
+        found = msgspec.json.decode((keys or age_keys()).decrypt(data, FILE), type=dict[str, Any])
     except (binascii.Error, msgspec.MsgspecError) as error:
         raise ArtifactInvalid(f"The encrypted part of {FILE} is damaged.") from error
     return {name: value for name, value in found.items() if name in SECRETS}
 
 
-def with_secrets(stored: StoredSettings, secrets: Mapping[str, Any]) -> StoredSettings:
-    """Raises PreconditionFailed without a key."""
-    data = age_keys().encrypt(json.dumps(dict(secrets)).encode())
+def with_secrets(stored: StoredSettings, secrets: Mapping[str, Any], keys: AgeKeys | None = None) -> StoredSettings:
+    """Encrypted to `keys`, or to this machine's. Raises PreconditionFailed without a key."""
+    data = (keys or age_keys()).encrypt(json.dumps(dict(secrets)).encode())
     return msgspec.structs.replace(stored, secrets=base64.b64encode(data).decode())

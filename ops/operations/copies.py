@@ -29,6 +29,7 @@ from ops.backups.storage.entries import Entry
 from ops.errors import ArtifactInvalid, Cancelled, OpsError, VerificationFailed
 from ops.models import Run
 from ops.operations.prune import evaluate_location, pinned_by_undo, wanted_in
+from ops.operations.settings_copies import copy_settings, is_settings_copy_due
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
@@ -80,6 +81,8 @@ def is_due(context: OpsContext) -> bool:
         deletes = state.deletions and not location.settings.lock_days
         if not is_recent or state.error or deletes or missing_in(context, found, location):
             return True
+        if is_settings_copy_due(catalog, location):
+            return True
     return False
 
 
@@ -106,6 +109,7 @@ def update_location(
         # Last: after a lost state, reading all that is there must not delay the newest backup.
         transfer.adopt()
         update_manifests(catalog, location, [record.name for record in catalog.records() if is_copyable(record)])
+        copy_settings(catalog, location)
         write_history(catalog, location, run=run.id)
         transfer.prune()
         # Once more, for what was lost meanwhile: a server may have been replaced by an empty one.

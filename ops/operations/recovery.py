@@ -19,6 +19,7 @@ from ops.keys import recovery_kits_from_settings
 from ops.maintenance import maintenance_mode
 from ops.models import Run
 from ops.operations.restore import go_live, result_of
+from ops.operations.settings_copies import bring_settings
 from ops.runs import event_log
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
@@ -63,6 +64,8 @@ def recover(
     for sentence in bring_history(catalog, location, run.report):
         run.log(sentence)
     close_lost_runs(context, run)
+    for sentence in bring_settings(catalog, location):
+        run.log(sentence)
     bring_manifests(catalog, [backup for backup in found if not location.is_deleted(backup.name)], location)
     chosen, skipped = bring_data(catalog, location, candidates, run.report)
     bring_manifests(catalog, [chosen], location)

@@ -49,6 +49,8 @@ class LocationState(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     manifests: dict[Line, Sha256] = {}
     """The SHA-256 of each manifest that was last written there."""
     deletions: tuple[Line, ...] = ()
+    settings: Line = ""
+    """Of the settings that were last written there; `ops.operations.settings_copies` knows what they are."""
 
     @property
     def answers(self) -> bool:
