@@ -60,6 +60,10 @@ CUT = """() => [...document.querySelectorAll(".ops-icon-button, .ops-button, .op
         return box.right > innerWidth + 1 || box.left < 0;
     }).map(element => element.outerHTML.slice(0, 120))"""
 """The elements of which a part cannot be seen."""
+BROKEN = """() => [...document.querySelectorAll(
+        "#result_list span.uppercase, .ops-table .ops-nowrap, .ops-copy-command")]
+    .filter(element => element.offsetHeight > 30).map(element => element.textContent)"""
+"""What should have one line, and has several."""
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +91,7 @@ def test_nothing_is_cut_at_any_width(site: Site, backup: str) -> None:
             for width, scheme in LOOKS:
                 show(page, width, scheme)
                 assert page.evaluate(CUT) == [], (path, width)
+                assert page.evaluate(BROKEN) == [], (path, width)
                 assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, (path, width)
                 assert serious(page) == [], (path, width, scheme)
 
