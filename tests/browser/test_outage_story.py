@@ -21,7 +21,7 @@ from tests.support.backend import eventually
 from tests.support.forked import ROOT
 from tests.support.postgres import PostgresServer, children_of
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 LIST = "/admin/ops/backup/"
 PROMISED = 2.5
@@ -149,10 +149,10 @@ def test_backup_waits_for_a_frozen_worker_and_is_not_queued_twice(site: Site, pa
         assert back_up(page) == address
         expect(page.get_by_text("Already queued by ada@example.com: backup. Nothing else was queued.")).to_be_visible()
         waits(page, "silent-worker", "The worker has not answered since")
+        assert ask(f"{site.address}/health/")[0]["checks"]["worker"] == {"status": "degraded", "error": "NoWorker"}
     succeeds(page)
 
 
-@pytest.mark.slow
 def test_backup_waits_for_a_worker_that_was_killed(site: Site, page: Page) -> None:
     with without_supervisor(site):
         os.killpg(service(site, "worker"), signal.SIGKILL)
@@ -161,7 +161,6 @@ def test_backup_waits_for_a_worker_that_was_killed(site: Site, page: Page) -> No
     succeeds(page)
 
 
-@pytest.mark.slow
 def test_backup_that_a_dead_redis_has_lost_is_sent_again(site: Site, page: Page) -> None:
     worker = service(site, "worker")
     with frozen(worker), without_supervisor(site):
@@ -178,7 +177,6 @@ def test_backup_that_a_dead_redis_has_lost_is_sent_again(site: Site, page: Page)
     succeeds(page)
 
 
-@pytest.mark.slow
 def test_run_that_is_frozen_keeps_others_waiting_and_goes_on(site: Site, page: Page, folder: Path) -> None:
     back_up(page)
     succeeds(page)
@@ -211,7 +209,6 @@ def test_run_that_is_frozen_keeps_others_waiting_and_goes_on(site: Site, page: P
     succeeds(page)
 
 
-@pytest.mark.slow
 def test_page_of_a_run_says_that_the_database_is_frozen_and_goes_on(
     postgres_site: Site, server: PostgresServer
 ) -> None:
