@@ -15,6 +15,8 @@ from homerack.accounts.models import User
 User.objects.create_user("edda@example.com", "{PASSWORD}", is_staff=True).groups.add(Group.objects.get(name="Editors"))
 """
 MAX_TABS = 60
+TIMEOUT = 30_000
+"""Milliseconds."""
 
 
 def sign_in(page: Page) -> None:
@@ -49,12 +51,16 @@ def save(page: Page) -> None:
 
 def expect_mistakes(page: Page, *sentences: str) -> None:
     lines = page.get_by_role("alert").get_by_role("listitem")
-    expect(lines).to_have_text(list(sentences))
+    expect(lines).to_have_text(list(sentences), timeout=TIMEOUT)
+
+
+def expect_added(page: Page, name: str) -> None:
+    expect(page.get_by_text("was added successfully")).to_contain_text(name, timeout=TIMEOUT)
 
 
 def retype(page: Page, bad: Locator, text: str) -> None:
     """The bad field has the focus already."""
-    expect(bad).to_be_focused()
+    expect(bad).to_be_focused(timeout=TIMEOUT)
     page.keyboard.press("Control+A")
     page.keyboard.type(text)
 
@@ -80,7 +86,7 @@ def make_brand_with_the_keyboard(page: Page) -> None:
     page.keyboard.press("Control+A")
     page.keyboard.type("merlin")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("was added successfully")).to_contain_text("Merlin")
+    expect_added(page, "Merlin")
 
 
 def make_catalogue(page: Page) -> None:
@@ -101,7 +107,7 @@ def make_catalogue(page: Page) -> None:
     expect_mistakes(page, "Height (U): Enter 0 or a greater number.")
     retype(page, field(page, "Height (U)"), "2")
     save(page)
-    expect(page.get_by_text("was added successfully")).to_contain_text("Merlin K8")
+    expect_added(page, "Merlin K8")
 
 
 def make_rack(page: Page) -> None:
@@ -112,7 +118,7 @@ def make_rack(page: Page) -> None:
     expect_mistakes(page, "Height (U): A rack has at least 1 U.")
     retype(page, field(page, "Height (U)"), "12")
     save(page)
-    expect(page.get_by_text("was added successfully")).to_contain_text("Garage")
+    expect_added(page, "Garage")
 
 
 def open_device_form(page: Page, unit: str) -> Locator:
@@ -137,7 +143,7 @@ def test_rack_is_built_although_each_form_has_a_mistake(site: Site) -> None:
         open_device_form(page, "5")
         page.locator("#id_custom_name").fill("camera-disk")
         save(page)
-        expect(page.get_by_text("was added successfully")).to_contain_text("camera-disk")
+        expect_added(page, "camera-disk")
 
         unit = open_device_form(page, "0")
         save(page)
@@ -152,7 +158,7 @@ def test_rack_is_built_although_each_form_has_a_mistake(site: Site) -> None:
             expect_mistakes(page, f"Rack position: Lowest unit: {sentence}")
         retype(page, unit, "7")
         save(page)
-        expect(page.get_by_text("was added successfully")).to_contain_text("nvr-01")
+        expect_added(page, "nvr-01")
 
         page.get_by_role("link", name="Racks", exact=True).first.click()
         page.get_by_role("link", name="Garage", exact=True).click()

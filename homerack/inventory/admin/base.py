@@ -100,6 +100,10 @@ class InventoryAdmin(ModelAdmin[ModelT]):
     empty_value_display = "–"
     list_filter_sheet = False
     warn_unsaved_form = True
+    added_by = "Editors and administrators can add the first one."
+    """For users who may not, on an empty list."""
+    needed_first = ""
+    """For users who may add rows, on an empty list."""
 
     def formfield_for_dbfield(
         self, db_field: "models.Field[Any, Any]", request: HttpRequest, **options: Any

@@ -56,6 +56,7 @@ class CableAdmin(InventoryAdmin[Cable]):
     search_fields = ("from_device__custom_name", "from_port", "to_device__custom_name", "to_port")
     autocomplete_fields = ("from_device", "to_device")
     actions = (export_as_csv,)
+    needed_first = "A cable connects two devices. Add the devices first."
     fieldsets = (
         (None, {"fields": ("from_device", "from_port", "to_device", "to_port")}),
         ("Cable", {"fields": (("cable_type", "cable_category_required"), ("calculated_length_m", "routing_path"))}),

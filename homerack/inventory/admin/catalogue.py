@@ -87,6 +87,7 @@ class DeviceModelAdmin(InventoryAdmin[DeviceModel]):
     list_filter = ("device_type", "width_type", "airflow_pattern", ("brand", admin.RelatedOnlyFieldListFilter))
     search_fields = ("name", "variant", "brand__name", "description")
     autocomplete_fields = ("brand", "device_type")
+    needed_first = "A model has a brand and a device type. Add these first."
     readonly_fields = ("last_updated",)
     fieldsets = (
         (None, {"fields": ("brand", "device_type", ("name", "variant"), "description")}),

@@ -80,6 +80,7 @@ class DeviceAdmin(InventoryAdmin[Device]):
         ("model__brand", admin.RelatedOnlyFieldListFilter),
         "access_frequency",
     )
+    needed_first = "A device has a model. Add its device type, its brand and its model first."
     paginator = DeferredJoinPaginator
     show_full_result_count = False
     search_fields = ("custom_name", "serial_number", "brand_name", "model_name", "notes")
