@@ -95,7 +95,7 @@ def evaluate(
         if not reason and policy.unknown:
             reason = "kept because the retention policy cannot be read"
         if not reason and last_run_failed:
-            reason = "kept because nothing is deleted after a failed backup"
+            reason = "kept because nothing is deleted after a failed or cancelled backup"
         if reason:
             return decision(keep=True, reason=reason)
         return decision(keep=False, reason=f"older than {age}{quality_note(record)}")

@@ -143,7 +143,7 @@ def test_backup_dated_in_the_far_future_is_kept():
 def test_nothing_is_deleted_after_a_failed_backup():
     assert reasons(NEWEST, entry(30), last_run_failed=True) == [
         LAST,
-        (True, "kept because nothing is deleted after a failed backup"),
+        (True, "kept because nothing is deleted after a failed or cancelled backup"),
     ]
 
 

@@ -501,7 +501,7 @@ def test_prune_after_a_failed_backup_deletes_nothing(lab: Lab) -> None:
     document = lab.run_json("prune_backups")
     assert set(document["kept"].values()) == {
         "kept as the last verified backup",
-        "kept because nothing is deleted after a failed backup",
+        "kept because nothing is deleted after a failed or cancelled backup",
     }
     assert set(lab.listed()) == {old, oldest}
 
