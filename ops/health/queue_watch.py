@@ -89,7 +89,7 @@ class QueueWatch:
 
 def find_fault(app_path: str, redis_url: str) -> Fault:
     """Ask Redis, then the worker. Takes two seconds at most, unless the name of the server cannot be resolved."""
-    from kombu.exceptions import OperationalError  # noqa: PLC0415  # takes 0.1 s, and commands do not need it
+    from celery.exceptions import OperationalError  # noqa: PLC0415  # takes 0.1 s, and commands do not need it
 
     try:
         ping_redis(redis_url)
