@@ -41,8 +41,9 @@ CUT = """() => {
         return box.right > innerWidth + 1 || frames(element).some(
             (frame) => box.right > frame.right + 1 || box.bottom > frame.bottom + 1);
     };
-    const shortened = (element) => element.closest("[title], .select2-container, .truncate");
-    const kinds = "a, button, input, select, textarea, label, td, th, li, p, h2, text";
+    const shortened = (element) =>
+        element.closest(".select2-container, .truncate") || (element.closest("[title]") && element.textContent.trim());
+    const kinds = "[role=button], a, button, input, select, textarea, label, td, th, li, p, h2, text";
     return [...document.querySelectorAll(`#content :is(${kinds})`)]
         .filter((element) => shown(element) && !shortened(element) && cut(element))
         .map((element) => `${element.localName} ${element.className} ${element.textContent.trim().slice(0, 40)}`);
