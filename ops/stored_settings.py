@@ -48,6 +48,8 @@ NUMBERS: Mapping[str, tuple[int, int]] = {
 }
 """The least and the largest value of each number that can be changed."""
 WHERE = {"default": "default", "admin": "set here"}
+PLACES = {"settings": "settings module"}
+"""What pages say of sources."""
 
 
 class StoredSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,7 +81,7 @@ class Effective:
     @property
     def where(self) -> str:
         """``default``, ``set here``, or ``environment: UNDO_KEEP_DAYS``, for pages of the admin."""
-        return WHERE.get(self.source) or f"{self.source}: {setting_name(self.name)}"
+        return WHERE.get(self.source) or f"{PLACES.get(self.source, self.source)}: {setting_name(self.name)}"
 
 
 # --- The file -------------------------------------------------------------------------------------------------------

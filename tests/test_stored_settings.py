@@ -39,7 +39,8 @@ def test_number_is_the_default_then_the_stored_one_then_that_of_the_project(file
 def test_source_without_a_list_is_the_settings_module(file: Path, settings: Any) -> None:
     settings.OPS_SETTING_SOURCES = None
     settings.UNDO_KEEP_DAYS = 4
-    assert stored_settings.number("UNDO_KEEP_DAYS", StoredSettings(numbers={"UNDO_KEEP_DAYS": 9})).source == "settings"
+    found = stored_settings.number("UNDO_KEEP_DAYS", StoredSettings(numbers={"UNDO_KEEP_DAYS": 9}))
+    assert (found.source, found.where) == ("settings", "settings module: UNDO_KEEP_DAYS")
 
 
 def test_file_keeps_all_and_only_its_owner_reads_it(file: Path) -> None:

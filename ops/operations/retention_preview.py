@@ -5,11 +5,14 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import psycopg2
+
 from ops import stored_settings
 from ops.backups.engines.base import PreviousDatabase
 from ops.backups.manifest import Manifest
 from ops.backups.record import LOCAL, BackupRecord
 from ops.backups.retention import Policy
+from ops.errors import PreconditionFailed
 from ops.operations.prune import evaluate_location
 from ops.operations.settings import with_numbers
 from ops.runs import index
@@ -92,9 +95,14 @@ def find_lost(now: OpsContext, then: OpsContext, records: Sequence[BackupRecord]
 
 
 def find_dropped(context: OpsContext, days: int) -> PreviousDatabase | None:
-    """The previous database, if it expires with `days` and not without them."""
+    """The previous database, if it expires with `days` and not without them. Raises PreconditionFailed, OpsError."""
     if days >= context.previous_days:
         return None
-    previous = context.engine.swap_strategy().previous_database()
+    try:
+        previous = context.engine.swap_strategy().previous_database()
+    except psycopg2.Error as error:
+        raise PreconditionFailed(
+            "The server does not say whether it keeps a previous database. Nothing was changed.", "Try again later."
+        ) from error
     age = clock.now() - previous.replaced_at if previous else dt.timedelta()
     return previous if dt.timedelta(days=days) < age <= dt.timedelta(days=context.previous_days) else None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pyrage
 import pytest
 from django.core.management import call_command
@@ -218,6 +219,19 @@ def test_previous_database_that_would_expire_is_named(administrator: Client, mon
     assert save(administrator, UNDO_KEEP_DAYS="2").status_code == 200
     asked = text(save(administrator, UNDO_KEEP_DAYS="1"))
     assert "The previous database would be dropped" in asked
+    assert stored_settings.undo_keep_days() == 3
+
+
+def test_server_that_does_not_answer_about_it_is_an_error_on_the_page(
+    administrator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_engine: object) -> None:
+        raise psycopg2.OperationalError("gone")
+
+    monkeypatch.setattr("ops.backups.engines.postgresql.engine.PostgresEngine.swap_strategy", fail)
+    assert "The server does not say whether it keeps a previous database." in text(
+        save(administrator, UNDO_KEEP_DAYS="1")
+    )
     assert stored_settings.undo_keep_days() == 3
 
 
