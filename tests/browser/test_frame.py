@@ -23,7 +23,7 @@ const name = element => {
     copy.querySelectorAll('[aria-hidden=true], .material-symbols-outlined').forEach(hidden => hidden.remove());
     return element.ariaLabel || element.title || copy.textContent.trim() || element.value || element.placeholder
         || [...(element.labels || [])].map(label => label.textContent.trim()).join('')
-        || [...copy.querySelectorAll('img')].map(image => image.alt).join('')
+        || [...copy.querySelectorAll('img, [title]')].map(part => part.alt || part.title).join('')
         || element.getAttribute('aria-labelledby');
 };
 """

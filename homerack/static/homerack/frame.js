@@ -94,6 +94,7 @@
       panel: () => panelOf(toggle, name),
     };
     popups.push(popup);
+    if (toggle.matches('a[href="#"]')) toggle.setAttribute("role", "button");
     Alpine.effect(() => {
       toggle.setAttribute("aria-expanded", String(Boolean(data[name])));
       if (data[name]) popup.order = ++opened;
@@ -108,7 +109,10 @@
     if (name.startsWith("sidebar")) return document.getElementById("nav-sidebar");
     const scope = scopeOf(toggle, name);
     const shows = (panel) => new RegExp(`\\b${name}\\b`).test(panel.getAttribute("x-show")) && scopeOf(panel, name) === scope;
-    return [...document.querySelectorAll("[x-show]")].find(shows);
+    // unfold shows the actions of a phone by a class.
+    const styled = (panel) => panel !== toggle && new RegExp(`\\b${name}\\b`).test(panel.getAttribute("x-bind:class"));
+    const near = toggle.parentElement.querySelectorAll(":scope > [x-bind\\:class]");
+    return [...document.querySelectorAll("[x-show]")].find(shows) ?? [...near].find(styled);
   }
 
   const scopeOf = (element, name) => Alpine.closestDataStack(element).find((data) => name in data);
@@ -135,7 +139,8 @@
   function onKey(event) {
     const element = event.target;
     if (event.defaultPrevented || event.isComposing || !(element instanceof Element)) return;
-    if ((event.key === "Enter" || event.key === " ") && element.dataset.frame === "button") {
+    const isPlainLink = element.matches('a[href="#"][data-connected]'); // a button in all but name
+    if ((event.key === "Enter" || event.key === " ") && (element.dataset.frame === "button" || isPlainLink)) {
       event.preventDefault();
       press(element);
     } else if (event.key === "Escape") {
