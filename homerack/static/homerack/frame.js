@@ -212,6 +212,10 @@
     if (root instanceof Element && root.matches(HANDLED)) found.push(root);
     found.forEach(upgrade);
     hideIcons(root);
+    for (const field of root.querySelectorAll(".select2-search__field:not([aria-label])")) {
+      const label = field.closest(".select2")?.previousElementSibling?.labels?.[0]?.textContent.trim();
+      field.setAttribute("aria-label", label || "Search");
+    }
     if (document.documentElement.dataset.alpine) found.filter((element) => handlerOf(element)).forEach(connect);
   }
 
