@@ -188,7 +188,7 @@ def check(site: Site, email: str, addresses: list[str], looks: tuple[Look, ...])
 # --- Outside of the admin -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("address", "status"),
-    [("/no-such-page/", 404), ("/fails/", 500)],
+    [("/health/full/", 200), ("/no-such-page/", 404), ("/fails/", 500)],
 )
 def test_pages_without_a_session_have_no_faults(empty: Site, address: str, status: int) -> None:
     with empty.page(allowed=[f"status {status}", f"status of {status}", "favicon.ico"]) as page:
