@@ -7,7 +7,7 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run recover test test-slow test-deploy lint types format clean
+.PHONY: help run recover test test-slow test-deploy screenshots lint types format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test-slow: .venv/development .venv/applications ## Run the tests that take minut
 
 test-deploy: .venv/development ## Deploy for real on the Docker engine of DOCKER_HOST, which must be empty
 	@$(BIN)/python -m pytest -m deploy tests/deploy $(ARGS)
+
+screenshots: .venv/development ## Take the pictures of the documents again (some minutes)
+	@$(BIN)/python -m tests.screenshots $(ARGS)
 
 lint: .venv/development ## Check style, formatting and the import contracts
 	@$(BIN)/ruff check .
