@@ -73,10 +73,10 @@ def elsewhere(folder: Path) -> Iterator[tuple[PictureSite, Pages]]:
         site.prepare()
         site.shell(f"{HISTORY}history.add_kits()")
         site.shell(f"{HISTORY}history.fill(nights=3); history.copy()")
-        damage(folder / "disk")
-        site.shell(f"{HISTORY}history.verify_copy('disk')")
         nas.stop()
         site.shell(f"{HISTORY}history.copy()")
+        damage(folder / "disk")
+        site.shell(f"{HISTORY}history.verify_copy('disk')")
         backup = site.shell("from ops.models import Backup; print(Backup.objects.order_by('-taken_at')[0].pk)").strip()
         with site.served():
             yield site, {"backup": f"/admin/ops/backup/{backup}/change/"}
