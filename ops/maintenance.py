@@ -211,8 +211,14 @@ def writes(request: HttpRequest) -> bool:
 
 def refusal_of(request: HttpRequest) -> HttpResponse | None:
     """The response to a request that writes while writes are blocked; else None."""
+    refusal = current_refusal(request)
+    return None if refusal and is_exempt(request) else refusal
+
+
+def current_refusal(request: HttpRequest) -> HttpResponse | None:
+    """The response with the reason why writes are blocked, for any request; None while they are not."""
     state = mode_from_settings().read()
-    if state is None or is_exempt(request):
+    if state is None:
         return None
     as_page = request.get_preferred_type(["text/html", "application/json"]) != "application/json"
     response = page(request, state) if as_page else json_response(state)

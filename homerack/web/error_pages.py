@@ -9,10 +9,11 @@ import secrets
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib import admin
-from django.db import DatabaseError, InterfaceError
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
@@ -32,6 +33,7 @@ from homerack.web.error_texts import (
     UNKNOWN_ORIGIN,
     ErrorPage,
 )
+from ops import maintenance
 
 METHOD_NOT_ALLOWED = 405
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -70,10 +72,14 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, with an id that `ErrorId` adds to the line in the log."""
+    """500 with an id that `ErrorId` adds to the line in the log; 503 while the database does not answer."""
     request.error_id = secrets.token_hex(4)  # type: ignore[attr-defined]
-    failed = isinstance(sys.exc_info()[1], DatabaseError | InterfaceError)
-    page = DATABASE_FAILED if failed else FAILED
+    page = FAILED
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        # A restore ends the sessions of the database that it replaces; requests that read notice it.
+        if request.method in READS and (replaced := maintenance.current_refusal(request)):
+            return replaced
+        page = DATABASE_FAILED
     if request.method in READS:
         page = page.for_reading()
     moment = timezone.now().strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -122,6 +128,8 @@ def respond(request: HttpRequest, page: ErrorPage, *, first: tuple[Link, ...] = 
     links = [*first, *ways_on(request, with_staff=page.status < FAILED.status)] if page.leads_on else []
     response = HttpResponse(render(page, links=links, **context), status=page.status)
     response["Cache-Control"] = "no-store"
+    if page.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response["Retry-After"] = str(maintenance.RETRY_AFTER)
     return response
 
 

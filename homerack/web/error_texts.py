@@ -130,6 +130,7 @@ FAILED = ErrorPage(
 )
 DATABASE_FAILED = replace(
     FAILED,
+    status=HTTPStatus.SERVICE_UNAVAILABLE,
     title="The database does not answer",
     text="HomeRack could not read or write its data.",
     operator=f"{LOOK_IN_LOG} Run manage.py check_database, or see the page /health/full/.",

@@ -82,7 +82,7 @@ def test_page_never_links_to_another_site(client: Client, mode: MaintenanceMode,
     with maintenance_mode(mode=mode, reason=REASON):
         page = client.post("/nowhere/", headers={"referer": referer}).content.decode()
     assert '<meta http-equiv="refresh" content="10; url=/">' in page
-    assert '<a href="/">' in page
+    assert '<a class="button" href="/">' in page
 
 
 def test_write_that_accepts_json_gets_json(client: Client, mode: MaintenanceMode) -> None:

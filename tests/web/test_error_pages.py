@@ -3,18 +3,21 @@
 import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.exceptions import BadRequest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError
 from django.http import Http404, HttpResponse
 from django.test import Client
 from django.urls import clear_url_caches, path
 
 from homerack import urls
 from homerack.accounts.models import User
+from ops import maintenance
+from ops.maintenance import MaintenanceMode, maintenance_mode
 from tests.support.postgres import free_port
 from tests.support.web import Browser, WebServer, send_request
 
@@ -30,6 +33,7 @@ def fail(_request: Any, name: str) -> HttpResponse:
         "sentence": Http404("This link is no longer valid."),
         "hostile": Http404("<script>alert(1)</script>"),
         "error": ZeroDivisionError,
+        "row": IntegrityError("UNIQUE constraint failed"),
         "database": OperationalError("could not connect to lab.example: password 'hunter2'"),
     }[name]
 
@@ -193,11 +197,27 @@ class TestServerError:
 
     @pytest.mark.usefixtures("failing")
     def test_failure_of_the_database_shows_no_details(self, staff: Client) -> None:
-        text = shown(staff.get("/fail/database/"), 500)
+        text = shown(staff.get("/fail/database/"), 503)
         assert "<h1>The database does not answer</h1>" in text
         assert "manage.py check_database" in text
         assert "hunter2" not in text
         assert "lab.example" not in text
+
+    @pytest.mark.usefixtures("failing")
+    def test_failure_of_the_database_may_end_by_itself(self, staff: Client) -> None:
+        assert staff.get("/fail/database/")["Retry-After"] == "10"
+        assert "<h1>Something went wrong</h1>" in shown(staff.get("/fail/row/"), 500)
+
+    @pytest.mark.usefixtures("failing")
+    def test_failure_during_maintenance_shows_its_reason(
+        self, staff: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mode = MaintenanceMode(redis_url="", key="", path=tmp_path / "mode")
+        monkeypatch.setattr(maintenance, "mode_from_settings", lambda: mode)
+        with maintenance_mode(reason="A restore by ada is running.", mode=mode):
+            response = staff.get("/fail/database/")
+        assert response.status_code == 503
+        assert "A restore by ada is running." in response.content.decode()
 
     def test_missing_static_files_do_not_break_the_page(self, staff: Client, settings: Any) -> None:
         settings.STORAGES = {
@@ -230,10 +250,10 @@ def test_pages_of_gunicorn_without_a_database() -> None:
         assert "Page not found" in visitor.request("GET", "/nowhere/")[2]
         status, _, text = visitor.request("GET", "/admin/")
         found = re.search(r"Error <code>(\w+)</code>", text)
-        assert (status, bool(found)) == (500, True)
+        assert (status, bool(found)) == (503, True)
         assert "The database does not answer" in text
         assert found
-        assert f"Error {found[1]}: Internal Server Error: /admin/" in server.log.read_text()
+        assert f"Error {found[1]}: Service Unavailable: /admin/" in server.log.read_text()
         status, _, text = send_request(server.port, "POST", "/admin/login/", headers={"Content-Length": "2000000"})
         assert (status, "The form is too large" in text) == (413, True)
     finally:
