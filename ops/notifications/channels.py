@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from http.client import HTTPException
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ops.conf import conf
@@ -26,8 +27,10 @@ TIMEOUT = 8
 """Seconds for one connection or one response."""
 LONGEST_RESPONSE = 600
 """Characters."""
-HOSTNAME = re.compile(r"\A(?:localhost|\d+(?:\.\d+){3}|[\w-]+(?:\.[\w-]+)+)\Z")
-"""Services without a host have a token in its place."""
+HOSTNAME = re.compile(
+    r"\A(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|(?:[\w-]{1,63}\.)+(?:[a-z]{2,24}|xn--[a-z0-9-]{1,59}))\Z", re.IGNORECASE
+)
+"""Services without a host have a token in its place, which may have dots, but hardly ends like a domain."""
 SCHEME = re.compile(r"\A[a-z][\w+.-]*://\S+\Z", re.IGNORECASE)
 """What NOTIFY_URLS takes as one address."""
 
@@ -89,19 +92,23 @@ def send(url: str, message: Message) -> Delivery:
 
 def ping_heartbeat(url: str, *, success: bool) -> Delivery:
     """GET the URL, with ``/fail`` at the end of its path after a failure, as healthchecks.io defines it."""
-    parts = urlsplit(url)
-    if not success:
-        parts = parts._replace(path=parts.path.rstrip("/") + "/fail")
-    request = urllib.request.Request(urlunsplit(parts), headers={"User-Agent": "ops"})  # noqa: S310  # see the settings
     try:
+        request = urllib.request.Request(  # noqa: S310  # see the settings
+            url if success else failure_url(url), headers={"User-Agent": "ops"}
+        )
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
             response, accepted = f"{answer.status} {answer.read(LONGEST_RESPONSE).decode(errors='replace')}", True
     except urllib.error.HTTPError as error:
         response, accepted = f"{error.code} {error.reason}", False
         error.close()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:  # the last: what is no HTTP, such as the banner of SSH
         response, accepted = f"{type(error).__name__}: {error}", False
     return Delivery(target=safe_label(url), accepted=accepted, response=redact_url(response.strip(), url))
+
+
+def failure_url(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/fail"))
 
 
 # --- URLs -------------------------------------------------------------------------------------------------------------
@@ -133,13 +140,17 @@ def require_heartbeat(url: str) -> None:
 
 def safe_label(url: str) -> str:
     """``json at lab.example.org``: the service, and its host where that is one."""
-    parts = urlsplit(url)
-    host = host_of(url)
-    return f"{parts.scheme} at {host}" if host else parts.scheme or "a URL without a service"
+    service, host = service_of(url), host_of(url)
+    return f"{service} at {host}" if host else service or "a URL without a service"
+
+
+def service_of(url: str) -> str:
+    return url.partition("://")[0].lower() if SCHEME.match(url) else ""
 
 
 def host_of(url: str) -> str:
-    host = urlsplit(url).netloc.rpartition("@")[2].partition(":")[0]
+    """Without `urlsplit`, which raises ValueError for a bracket in a password."""
+    host = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2].partition(":")[0]
     return host if HOSTNAME.match(host) else ""
 
 

@@ -1,6 +1,8 @@
 """Deliveries to a real HTTP server."""
 
 import json
+import socket
+import threading
 from typing import Any
 
 import pytest
@@ -109,6 +111,33 @@ def test_heartbeat_with_refused_connection_is_not_accepted() -> None:
     assert "5b1f-uuid" not in delivery.response
 
 
+@pytest.mark.parametrize("success", [True, False])
+def test_heartbeat_with_unreadable_url_is_not_accepted(*, success: bool) -> None:
+    delivery = ping_heartbeat("https://[5b1f-uuid", success=success)
+
+    assert (delivery.accepted, delivery.target) == (False, "https")
+    assert "5b1f-uuid" not in delivery.response
+
+
+def test_heartbeat_of_a_server_without_http_is_not_accepted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering = threading.Thread(target=greet, args=(server,))
+        answering.start()
+        delivery = ping_heartbeat(f"http://127.0.0.1:{server.getsockname()[1]}/5b1f-uuid", success=True)
+        answering.join()
+
+    assert not delivery.accepted
+    assert "BadStatusLine" in delivery.response
+
+
+def greet(server: socket.socket) -> None:
+    """Answer one request as a server of SSH does."""
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+
 @pytest.mark.parametrize(
     ("url", "name"),
     [
@@ -116,6 +145,11 @@ def test_heartbeat_with_refused_connection_is_not_accepted() -> None:
         ("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", "discord"),
         ("tgram://123456789:abcdefg_hijklmnop/12315544/", "tgram"),
         ("ntfy://secret-topic", "ntfy"),
+        ("pbul://o.gn5kj6nfhv736I7jC3cj3QLRiyhgl98b", "pbul"),
+        ("json://eyJhbGciOi.eyJzdWIiOi.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJVadQssw", "json"),
+        ("json://me:pa[ss@lab.example.org/x", "json at lab.example.org"),
+        ("https://[secret", "https"),
+        ("secret", "a URL without a service"),
     ],
 )
 def test_safe_label_has_no_secrets(url: str, name: str) -> None:
