@@ -36,6 +36,7 @@ WAIT_FOR_LOCK = 5
 """Seconds until a worker looks again whether a queued run can start."""
 RETRY_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 """For a connection that was open when Redis restarted. More retries would take longer than a request may."""
+NOT_QUEUED = "The run %s is no longer queued."
 MAKES_BACKUPS = frozenset({Run.Kind.BACKUP, Run.Kind.RESTORE, Run.Kind.UPLOAD})
 """Runs after which there may be a new backup."""
 
@@ -46,11 +47,14 @@ def execute_run(key: str) -> None:
     """Execute the queued run, once no other run holds the database; do nothing if it is no longer queued."""
     run = executor.find_queued(key)
     if run is None:
-        logger.info("The run %s is no longer queued.", key)
+        logger.info(NOT_QUEUED, key)
         return
     try:
         authorize(run)
         executor.OPERATIONS[run.kind](get_context(), run)
+    except executor.NoLongerQueued:  # since a moment ago
+        logger.info(NOT_QUEUED, key)
+        return
     except AlreadyRunning:
         # It stays in the queue, and its page says what it waits for.
         resend(key, delay=WAIT_FOR_LOCK)

@@ -253,14 +253,14 @@ def _take(run: Run) -> None:
 def _refuse(run: Run, engine: Engine, error: PreconditionFailed) -> list[Run]:
     """Close the queued row, or the one that this process has just taken out of the queue; not if the lock was taken.
 
-    Returns the run that did not start, for the notification.
+    Returns the run that did not start, for the notification. One that was cancelled, or that another worker executes,
+    has not failed.
     """
-    if isinstance(error, AlreadyRunning):
+    if isinstance(error, AlreadyRunning | NoLongerQueued):
         return []
-    if not isinstance(error, NoLongerQueued):
-        own = Q(status=Run.Status.RUNNING, host=socket.gethostname(), pid=os.getpid())
-        rows = Run.objects.filter(Q(status=Run.Status.QUEUED) | own, pk=run.pk)
-        query_with_timeout(partial(_fail, rows, error))
+    own = Q(status=Run.Status.RUNNING, host=socket.gethostname(), pid=os.getpid())
+    rows = Run.objects.filter(Q(status=Run.Status.QUEUED) | own, pk=run.pk)
+    query_with_timeout(partial(_fail, rows, error))
     _start(run, engine)
     run.status, run.finished_at, run.error, run.hint = Run.Status.FAILED, clock.now(), error.message, error.hint
     return [run]

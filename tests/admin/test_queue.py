@@ -126,6 +126,20 @@ class TestClaim:
         assert run.status == "cancelled"
         assert repository_from_settings().events() == []
 
+    def test_run_that_is_no_longer_queued_when_it_starts_has_not_failed(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        notified: list[Run] = []
+        monkeypatch.setattr("ops.notifications.alerts.notify_runs", notified.extend)
+        run = enqueue()
+        # It is cancelled between the two looks of the worker.
+        monkeypatch.setattr(tasks, "authorize", lambda run: executor.cancel(run, by=ADA))
+        tasks.execute_run(str(run.pk))
+        run.refresh_from_db()
+        assert run.status == "cancelled"
+        assert notified == []
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
     def test_run_stays_queued_while_the_lock_is_taken(self, queue: list[str]) -> None:
         run = enqueue()
         with get_context().engine.locked("restore by ada"):
