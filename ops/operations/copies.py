@@ -257,7 +257,7 @@ class Transfer:
 
     def decide(self, present: Mapping[str, Entry], now: dt.datetime) -> list[RetentionDecision]:
         records = [dated_before_storage(record, present, self.location.name) for record in self.catalog.records()]
-        return evaluate_location(self.context, records, self.location.name, now=now)
+        return evaluate_location(self.context.with_current_policy(), records, self.location.name, now=now)
 
 
 def storage_clock(location: Location) -> dt.datetime:

@@ -39,7 +39,8 @@ def apply_retention(
     catalog = context.repository
     with catalog.states.locked():
         records = catalog.records()
-        decisions = evaluate_retention(context, records, last_run_failed=last_run_failed)
+        # Changes of the policy take the same lock: none is made between this decision and the deletion.
+        decisions = evaluate_retention(context.with_current_policy(), records, last_run_failed=last_run_failed)
         deleted = {decision.name: decision.reason for decision in decisions if not decision.keep}
         for name in deleted:
             catalog.delete_copy(name, LOCAL)

@@ -1,9 +1,8 @@
 """What the retention policy would delete if other numbers were set: the functions that prune, with another policy."""
 
-import copy
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import psycopg2
 
@@ -56,22 +55,12 @@ def preview_numbers(context: OpsContext, numbers: Mapping[str, int | None]) -> R
     policy = stored_settings.policy_of(after)
     days = int(stored_settings.number("UNDO_KEEP_DAYS", after).value)
     records = index.read_records()
-    then = with_policy(context, policy)
+    then = context.with_policy(policy)
     return RetentionPreview(
         policy=policy,
         lost=tuple(filter(None, (find_lost(context, then, records, name) for name in locations_of(context)))),
         previous=find_dropped(context, days),
     )
-
-
-def with_policy(context: OpsContext, policy: Policy) -> OpsContext:
-    """The same with another general policy, from which those of other locations follow."""
-    catalog = copy.copy(context.repository)
-    catalog.others = {}
-    for name, location in context.repository.others.items():
-        catalog.others[name] = copy.copy(location)
-        catalog.others[name].policy = location.settings.policy(policy)
-    return replace(context, policy=policy, repository=catalog)
 
 
 def locations_of(context: OpsContext) -> tuple[str, ...]:

@@ -1,8 +1,10 @@
 """The database of this project, its backups and the retention policy, from the settings."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +32,30 @@ from ops.keys import age_keys_from_settings, keys_from_settings
 
 @dataclass(frozen=True, kw_only=True)
 class OpsContext:
-    """What operations work on. `previous_days`: how long the previous database is kept after a restore."""
+    """What operations work on. `previous_days`: how long the previous database is kept after a restore.
+
+    `read_policy` reads `policy` again.
+    """
 
     engine: Engine
     repository: BackupCatalog
     policy: Policy
     previous_days: int
     app_version: str
+    read_policy: Callable[[], Policy] | None = None
+
+    def with_policy(self, policy: Policy) -> "OpsContext":
+        """The same with another general policy, from which those of other locations follow."""
+        catalog = copy.copy(self.repository)
+        catalog.others = {}
+        for name, location in self.repository.others.items():
+            catalog.others[name] = copy.copy(location)
+            catalog.others[name].policy = location.settings.policy(policy)
+        return replace(self, policy=policy, repository=catalog)
+
+    def with_current_policy(self) -> "OpsContext":
+        """With the policy of this moment: an administrator may have changed it since the run began, hours ago."""
+        return self.with_policy(self.read_policy()) if self.read_policy else self
 
     def kind(self, *, compress: bool = True, custom: bool = False) -> Kind:
         """The format of a new backup. Raises PreconditionFailed if the database does not support it."""
@@ -64,6 +83,7 @@ def get_context(
         policy=policy_from_settings(retention_days),
         previous_days=stored_settings.undo_keep_days(),
         app_version=conf.OPS_VERSION,
+        read_policy=partial(policy_from_settings, retention_days),
     )
 
 

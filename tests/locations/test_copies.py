@@ -1,5 +1,6 @@
 """Backups are copied to other storage locations, read back, compared, and pruned there."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -279,6 +280,19 @@ def test_backup_stays_while_the_location_that_should_have_it_does_not_answer(tmp
     lab.copy()
     assert lab.prune() == [old]
     assert lab.catalog.get(new).locations == ("local", "disk")
+
+
+@pytest.mark.parametrize("days", [1, 30])
+def test_pruning_follows_the_policy_of_its_moment(tmp_path, days):
+    """A run may take hours, and an administrator may change the policy meanwhile."""
+    lab = Installation(tmp_path, PLAIN, policy=Policy(days=31 - days))
+    old, _new = lab.back_up(NOW - 10 * DAY), lab.back_up()
+    Installation(tmp_path, PLAIN, policy=Policy(days=365)).copy()
+    context = dataclasses.replace(lab.context, read_policy=lambda: Policy(days=days))
+    copied = operations.copy_backups(context, Run(kind=Run.Kind.COPY, requested_by="ada"))
+    pruned = operations.prune(context, Run(kind=Run.Kind.PRUNE, requested_by="ada"))
+    expired = [old] if days == 1 else []
+    assert (list(copied.locations["disk"].deleted), list(pruned.deleted)) == (expired, expired)
 
 
 def test_last_verified_backup_goes_nowhere(tmp_path):

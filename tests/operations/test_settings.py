@@ -46,6 +46,8 @@ def test_change_of_numbers_counts_at_once_and_is_recorded_without_a_lock() -> No
     with context.engine.locked("a long backup"):
         operations.change_numbers(context, run(), {"BACKUP_RETENTION_DAYS": 30, "UNDO_KEEP_DAYS": 7})
     assert (get_context().policy.days, get_context().previous_days) == (30, 7)
+    assert context.with_current_policy().policy.days == 30
+    assert get_context(retention_days=5).with_current_policy().policy.days == 5
     recorded = Run.objects.get()
     assert (recorded.status, recorded.requested_by) == (Run.Status.SUCCEEDED, "ada@example.com")
     result = read_result(recorded.kind, recorded.result)
