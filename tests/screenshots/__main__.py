@@ -63,7 +63,9 @@ def shoot(browser: Browser, site: PictureSite, session: str, picture: Picture, p
     context = browser.new_context(viewport=size, color_scheme=picture.scheme, base_url=site.address)  # type: ignore[arg-type]
     context.add_cookies([{"name": "sessionid", "value": session, "url": site.address}])
     page = context.new_page()
-    page.goto(pages.get(picture.page, picture.page))
+    answer = page.goto(pages.get(picture.page, picture.page))
+    assert answer, picture
+    assert answer.ok, picture
     page.add_style_tag(content=STILL)
     page.evaluate("document.fonts.ready")
     page.wait_for_timeout(500)  # unfold's own scripts settle

@@ -27,7 +27,7 @@ PICTURES = {
     "admin-backup": Picture(scene="calm", page="backup", height=1050),
     "admin-restore": Picture(scene="calm", page="restore", height=1130),
     "admin-runs": Picture(scene="calm", page="/admin/ops/run/", height=800),
-    "admin-schedules": Picture(scene="calm", page="/admin/django_celery_beat/periodictask/", height=600),
+    "admin-schedules": Picture(scene="calm", page="/admin/ops/run/schedules/", height=600),
     "admin-notifications": Picture(scene="calm", page=f"{LIST}notifications/", height=560),
     "admin-upload": Picture(scene="calm", page=f"{LIST}upload/", height=520),
     "admin-result": Picture(scene="restored", page="result", height=860),
