@@ -24,6 +24,7 @@ from homerack.accounts.permission_choices import PermissionsField, offered
 from homerack.accounts.reporting import with_email
 from homerack.accounts.rights import grantable_groups, grantable_permissions, may_manage
 from homerack.ordering import alphabetical_key
+from homerack.web.autocomplete import SafeAutocompletes
 
 ROLE_COLORS = {"Administrator": "danger", "Editors": "success", "Viewers": "info", "No permissions yet": "warning"}
 
@@ -73,7 +74,7 @@ class EmailUserChangeForm(UserChangeForm):  # type: ignore[misc]
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin[User], ModelAdmin[User]):  # type: ignore[type-var]
+class UserAdmin(SafeAutocompletes, DjangoUserAdmin[User], ModelAdmin[User]):  # type: ignore[type-var]
     form = EmailUserChangeForm
     add_form = EmailUserCreationForm
     # The template of Django adds that more can be edited later; this form has everything.

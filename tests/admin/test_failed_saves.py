@@ -16,8 +16,8 @@ from tests.inventory.factories import make_device, make_model, make_rack, make_t
 
 pytestmark = pytest.mark.django_db
 
-INVALID, NO_ROW = "\0", "0"
-"""No text, number, date or choice; no key of a row."""
+INVALID, NO_ROW = "\0", "abc"
+"""No text, number, date or choice; no key of a row, and no number."""
 
 
 def administrators_request() -> HttpRequest:

@@ -20,6 +20,7 @@ from unfold.widgets import UnfoldBooleanSwitchWidget
 
 from homerack.inventory.elevation import safe_color
 from homerack.inventory.models import DeviceType
+from homerack.web.autocomplete import SafeAutocompletes
 
 ModelT = TypeVar("ModelT", bound=models.Model)
 ParentT = TypeVar("ParentT", bound=models.Model)
@@ -91,7 +92,7 @@ def null_boolean_switch(db_field: "models.Field[Any, Any]", options: dict[str, A
     )
 
 
-class InventoryAdmin(ModelAdmin[ModelT]):
+class InventoryAdmin(SafeAutocompletes, ModelAdmin[ModelT]):
     """The settings that all lists and forms of the inventory share."""
 
     form: type[Any] = InventoryForm
@@ -140,7 +141,7 @@ class DeferredJoinPaginator(Paginator):  # type: ignore[type-arg]  # at run time
         return Page(rows.filter(pk__in=keys), number, self)
 
 
-class InventoryInline(TabularInline[ModelT, ParentT]):
+class InventoryInline(SafeAutocompletes, TabularInline[ModelT, ParentT]):
     form: type[Any] = InventoryForm
     formfield_overrides = FORMFIELDS
     extra = 0

@@ -1,0 +1,61 @@
+"""Autocomplete fields that take any text as their value: Django's widgets raise ValueError on a key that is no number."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.contrib.admin.widgets import AutocompleteSelect, AutocompleteSelectMultiple
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.http import HttpRequest
+
+
+class KnownKeys:
+    """Looks up only those values that can be keys. The field has refused the others."""
+
+    field: "models.ForeignKey[Any, Any] | models.ManyToManyField[Any, Any]"
+
+    def optgroups(self, name: str, value: Sequence[str], attr: Any = None) -> Any:
+        key = self.field.remote_field.model._meta.pk
+        possible = [each for each in value if can_be(key, each)]
+        return super().optgroups(name, possible, attr)  # type: ignore[misc]
+
+
+class SafeAutocompleteSelect(KnownKeys, AutocompleteSelect):
+    pass
+
+
+class SafeAutocompleteSelectMultiple(KnownKeys, AutocompleteSelectMultiple):
+    pass
+
+
+class SafeAutocompletes:
+    """For admin classes and inlines, in front of unfold's."""
+
+    admin_site: Any
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> forms.Field | None:
+        if db_field.name in self.get_autocomplete_fields(request):  # type: ignore[attr-defined]
+            options.setdefault("widget", SafeAutocompleteSelect(db_field, self.admin_site, using=options.get("using")))
+        field: forms.Field | None = super().formfield_for_foreignkey(  # type: ignore[misc]
+            db_field, request, **options
+        )
+        return field
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> forms.Field | None:
+        if db_field.name in self.get_autocomplete_fields(request):  # type: ignore[attr-defined]
+            options.setdefault(
+                "widget", SafeAutocompleteSelectMultiple(db_field, self.admin_site, using=options.get("using"))
+            )
+        field: forms.Field | None = super().formfield_for_manytomany(  # type: ignore[misc]
+            db_field, request, **options
+        )
+        return field
+
+
+def can_be(key: Any, value: str) -> bool:
+    try:
+        key.run_validators(key.to_python(value))
+    except ValidationError:
+        return False
+    return True
