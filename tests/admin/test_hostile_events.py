@@ -41,6 +41,8 @@ from ops.runs.results import (
     PruneResult,
     RecoveryKitResult,
     RestoreResult,
+    SettingChange,
+    SettingsResult,
     SqliteMigrationResult,
     TableRows,
     UndoResult,
@@ -142,6 +144,7 @@ DONE: dict[str, Struct] = {
     "kit_proof": KIT,
     "kit_withdrawal": KIT,
     "sqlite_deletion": FileDeletionResult(files=("lab_20261123_100000_3fa2.sqlite3",), size=10),
+    "settings": SettingsResult(changes=(SettingChange(name="BACKUP_KEEP_WEEKLY", before="0", after="4"),)),
     **dict.fromkeys(("recovery_kit", "kit_proof", "kit_withdrawal"), RecoveryKitResult(recipient="age1qq")),
 }
 RESULTS = {kind: to_json(result) for kind, result in DONE.items()}
@@ -220,6 +223,10 @@ def plant(folder: Path, document: dict[str, Any]) -> uuid.UUID:
 
 
 PAGES = ("/admin/", "/admin/ops/run/", "/admin/ops/backup/")
+
+
+def test_every_kind_of_result_has_an_example() -> None:
+    assert {*RESULTS} >= {str(kind) for kind in results.RESULTS}
 
 
 @pytest.mark.django_db
