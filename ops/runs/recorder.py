@@ -171,7 +171,9 @@ class RunRecorder(Claims):
 
     def _check_cancelled(self) -> None:
         if self._may_be_cancelled and self._writer.cancel_requested.is_set():
-            raise Cancelled(f"The {self._run.get_kind_display()} was cancelled on request. Nothing was changed.")
+            raise Cancelled(
+                f"The {self._run.get_kind_display()} was cancelled on request. The database was not changed."
+            )
 
     def _end_stage(self) -> None:
         if self._timer.stage:

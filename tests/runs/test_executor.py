@@ -193,7 +193,7 @@ def test_cancelled_run_ends_within_a_second(engine: Engine, repository: BackupCa
 
     requested = request()
     with (
-        pytest.raises(Cancelled, match=r"^The backup was cancelled on request\. Nothing was changed\.$"),
+        pytest.raises(Cancelled, match=r"^The backup was cancelled on request\. The database was not changed\.$"),
         recorded(requested, engine=engine, repository=repository) as recorder,
     ):
         eventually(
