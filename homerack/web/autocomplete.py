@@ -1,4 +1,4 @@
-"""Autocomplete fields that take any text as their value: Django's widgets raise ValueError on a key that is no number."""
+"""Autocomplete fields that take any text as a value: Django's widgets raise ValueError on a key that is no number."""
 
 from collections.abc import Sequence
 from typing import Any
