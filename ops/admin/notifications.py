@@ -26,6 +26,7 @@ from ops.models import Backup, Run
 from ops.notifications import alerts
 from ops.notifications.channels import Delivery, require_heartbeat, require_target, safe_label
 from ops.runs.context import get_context
+from ops.stored_settings import StoredSettingsIgnored
 
 PAGE = "admin:ops_notifications"
 SALT = "ops.admin.notifications"
@@ -150,7 +151,8 @@ def show(
         target_form=forms_by_kind[TARGET],
         heartbeat_form=forms_by_kind[HEARTBEAT],
         examples=EXAMPLES,
-        problem=find_problem(),
+        problem=(problem := find_problem()),
+        is_ignored=isinstance(problem, StoredSettingsIgnored),
         no_key=find_missing_key(),
         changes_url=changes_url(),
         opts=None,

@@ -50,7 +50,7 @@ def overview(admin: IndexAdmin[Run], request: HttpRequest) -> HttpResponse:
     stored, fault = read_stored()
     forms = make_forms(stored, data) if request.user.is_superuser else {}
     if data is not None and all(form.is_valid() for form in forms.values()):
-        if save(request, forms, data, is_ignored=fault is not None):
+        if save(request, forms, data):
             return HttpResponseRedirect(reverse(PAGE))
     else:
         focus_first_mistake(forms.values())
@@ -152,11 +152,8 @@ def obstacle(checks: Checks) -> str:
     return str(scheduler_state(checks))
 
 
-def save(request: HttpRequest, forms: Mapping[str, TimingForm], data: QueryDict, *, is_ignored: bool) -> bool:
-    """Store what was changed, and show what it was before; or show the error, and return False.
-
-    `is_ignored`: the file cannot be read, and is replaced also without a change.
-    """
+def save(request: HttpRequest, forms: Mapping[str, TimingForm], data: QueryDict) -> bool:
+    """Store what was changed, and show what it was before; or show the error, and return False."""
     timings = {task: form.timing() for task, form in forms.items() if form.has_changed()}
     back = back_to_default(data)
     if back and back.default:  # also if another user has changed it since the page was shown
@@ -169,7 +166,7 @@ def save(request: HttpRequest, forms: Mapping[str, TimingForm], data: QueryDict,
     except OSError as error:
         messages.error(request, f"The times were not saved: {error.strerror or type(error).__name__} (BACKUP_DIR).")
         return False
-    if result.changes or is_ignored:
+    if result.changes:
         for sentence in descriptions.describe(result):
             messages.success(request, f"Saved. {sentence}")
     else:

@@ -29,7 +29,7 @@ def change_numbers(context: OpsContext, run: Run, numbers: Mapping[str, int | No
         if value is not None and not least <= value <= most:
             raise PreconditionFailed(f"{name} is from {least:,} to {most:,}. Nothing was changed.")
 
-    return store(context, run, lambda stored: with_numbers(stored, numbers))
+    return store(context, run, lambda stored: with_numbers(stored, numbers), replaces_ignored=True)
 
 
 def with_numbers(stored: StoredSettings, numbers: Mapping[str, int | None]) -> StoredSettings:
@@ -98,16 +98,20 @@ def require_changeable(name: str) -> None:
         raise PreconditionFailed(message, "Change it there, or remove it there and change it here.")
 
 
-def store(context: OpsContext, run: Run, change: Change) -> SettingsResult:
+def store(context: OpsContext, run: Run, change: Change, *, replaces_ignored: bool = False) -> SettingsResult:
     """Change the file, and record what has changed; nothing is recorded if nothing has.
 
-    A file that is ignored is replaced.
+    `replaces_ignored`: whether a file that is ignored may be replaced. After that the defaults count for what is not
+    changed, and backups are pruned again, so the caller has shown which. If not, PreconditionFailed is raised.
     """
     with context.repository.states.locked():
         before, is_ignored = StoredSettings(), False
         try:
             before = stored_settings.read()
-        except StoredSettingsIgnored:
+        except StoredSettingsIgnored as error:
+            if not replaces_ignored:
+                hint = "Save the page of settings first. It shows which backups are pruned after that."
+                raise PreconditionFailed(f"{error.message} Nothing was changed.", hint) from error
             is_ignored = True
         after = change(before)
         result = SettingsResult(changes=tuple(changes_between(before, after)))

@@ -108,10 +108,10 @@ def test_page_says_that_the_stored_times_are_ignored_and_shows_those_in_force(ad
     page = ada.get(PAGE)
     assert "The settings in settings.json, next to the backups, are ignored." in words(page)
     assert "Starts At 05:10" in card(page, "Back up")
-    ada.post(PAGE, entered(ada))
-    page = ada.get(PAGE)
-    assert "ignored" not in words(page)
-    assert "Starts Every day at 02:00" in card(page, "Back up")
+    refused = ada.post(PAGE, entered(ada))
+    assert "Nothing was changed. Save the page of settings first." in "".join(messages_of(refused))
+    assert "Starts At 05:10" in card(ada.get(PAGE), "Back up")
+    assert (directory / "settings.json").read_text() == "{}"
 
 
 # --- Run now ------------------------------------------------------------------------------------------------------

@@ -215,6 +215,14 @@ def test_targets_that_no_key_opens_are_reported(administrator: Client, settings:
     assert "No notification is sent to the targets in it." in text(administrator.get(PAGE))
 
 
+def test_no_target_replaces_a_file_that_is_ignored(administrator: Client, storage: Path, url: str) -> None:
+    post(administrator, "add", url=url)
+    (storage / "settings.json").write_text("{}")
+    assert "No target can be added before that file is replaced" in text(administrator.get(PAGE))
+    assert "Save the page of settings first." in text(post(administrator, "add", url=url))
+    assert (storage / "settings.json").read_text() == "{}"
+
+
 def test_target_that_is_gone_is_not_removed_again(administrator: Client) -> None:
     gone = "This target is not in the list any more."
     assert messages_of(post(administrator, "remove", target="gone")) == [gone]

@@ -194,12 +194,23 @@ def test_targets_replace_those_that_no_key_opens(settings: Any) -> None:
     assert stored_settings.notify_urls() == ("json://new.example.org",)
 
 
-@pytest.mark.parametrize("change", [operations.change_numbers, operations.change_schedules])
-def test_file_that_is_ignored_is_replaced(directory: Path, change: Callable[..., SettingsResult]) -> None:
+def test_ignored_file_is_replaced_by_numbers_only(directory: Path) -> None:
+    """Its retention is unknown: after a replacement, the default deletes what is older."""
     directory.mkdir(exist_ok=True)
     (directory / "settings.json").write_text("{}")
+    changes: tuple[Callable[[], SettingsResult], ...] = (
+        lambda: operations.change_schedules(get_context(), run(), {BACK_UP: Timing(hour=5)}),
+        lambda: operations.add_target(get_context(), run(), TOKEN),
+        lambda: operations.remove_target(get_context(), run(), TOKEN),
+        lambda: operations.change_heartbeat(get_context(), run(), TOKEN.replace("json", "https")),
+    )
+    for change in changes:
+        with pytest.raises(PreconditionFailed, match="are ignored.* Nothing was changed"):
+            change()
+    assert (directory / "settings.json").read_text() == "{}"
     assert get_context().policy.unknown
-    change(get_context(), run(), {})
+    assert not Run.objects.exists()
+    operations.change_numbers(get_context(), run(), {})
     assert not get_context().policy.unknown
     assert Run.objects.count() == 1
 
