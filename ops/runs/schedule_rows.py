@@ -85,6 +85,9 @@ def fields_of(schedule: BuiltIn, timing: Timing | None) -> dict[str, Any]:
         "description": schedule.description,
         "expire_seconds": schedule.expire_seconds,
         "enabled": timing is None or timing.enabled,
+        # An older database may have rows that were changed in forms of celery-beat.
+        **dict.fromkeys(("solar", "clocked", "start_time", "expires"), None),
+        "one_off": False,
     }
 
 

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.utils import timezone
@@ -27,16 +27,24 @@ def next_run(task: "PeriodicTask") -> dt.datetime | None:
     """
     now = timezone.now()
     is_spent = task.one_off and task.total_run_count > 0
-    if not task.enabled or is_spent or task.scheduler is None or (task.expires and task.expires <= now):
+    schedule = schedule_of(task)
+    if not task.enabled or is_spent or schedule is None or (task.expires and task.expires <= now):
         return None
     if task.start_time and task.start_time > now:
         return round_to_second(task.due_start_time(timezone.get_default_timezone()))
     if task.start_time and not task.last_run_at:
         return round_to_second(task.start_time)
-    schedule = task.schedule
     zone = getattr(schedule, "tz", None) or timezone.get_default_timezone()
     since = (task.last_run_at or task.date_changed).astimezone(zone)
     return round_to_second(timezone.now() + schedule.remaining_estimate(since))
+
+
+def schedule_of(task: "PeriodicTask") -> Any:
+    """Celery's; None without one, and for 31 February and other times that do not exist, which beat omits, too."""
+    try:
+        return task.schedule if task.scheduler else None
+    except ValueError:
+        return None
 
 
 def round_to_second(moment: dt.datetime) -> dt.datetime:
@@ -61,10 +69,8 @@ def runs_on(task: "PeriodicTask", day: dt.date) -> bool:
     """Whether `task` is scheduled on `day`; False for those without days, such as solar events."""
     if task.interval:
         return bool(task.interval.schedule.run_every <= dt.timedelta(days=1))
-    if not task.crontab:
-        return False
-    crontab = task.crontab.schedule
-    return (
+    crontab = schedule_of(task) if task.crontab else None
+    return crontab is not None and (
         day.isoweekday() % 7 in crontab.day_of_week
         and day.day in crontab.day_of_month
         and day.month in crontab.month_of_year

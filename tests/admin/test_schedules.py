@@ -14,7 +14,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 from django.utils.html import strip_tags
-from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from pytest_django import DjangoAssertNumQueries
 
 from homerack.accounts.models import User
@@ -23,6 +23,7 @@ from ops.errors import OpsError
 from ops.models import Run
 from ops.runs.context import get_context
 from ops.runs.schedule_rows import apply_schedules
+from ops.schedules import timetable
 from ops.schedules.builtin import BUILT_IN, Timing
 from ops.stored_settings import StoredSettings
 from tests.admin.support import add_run, messages_of
@@ -159,6 +160,36 @@ def test_schedules_of_the_project_are_listed_and_cannot_be_changed(ada: Client) 
     assert "Send bills shop.tasks.send At 05:00" in re.sub(r"\s+", " ", words(page).partition("Other schedules")[2])
     assert "off 2026-03-07 05:00" in words(page)
     assert not any("bills" in name for name in entered(ada))
+
+
+def test_times_that_do_not_exist_are_never(ada: Client) -> None:
+    crontab = CrontabSchedule.objects.create(minute="0", hour="0", day_of_month="31", month_of_year="2")
+    tomorrow = timezone.now() + dt.timedelta(days=1)
+    for name, start in (("Reports", None), ("Later reports", tomorrow)):
+        task = PeriodicTask.objects.create(name=name, task="reports.send", crontab=crontab, start_time=start)
+        assert timetable.next_run(task) is None
+        assert not timetable.runs_on(task, dt.date(2026, 2, 28))
+    assert timetable.find_missed("default") == []
+    assert words(ada.get(PAGE)).count("never none so far") == 2
+
+
+def test_rows_of_an_older_database_become_those_of_ops() -> None:
+    """They may have been changed in the forms of celery-beat; no restore or migration may fail because of them."""
+    later = timezone.now() + dt.timedelta(days=1)
+    solar = SolarSchedule.objects.create(event="sunset", latitude=50, longitude=8)
+    clocked = ClockedSchedule.objects.create(clocked_time=later)
+    for changed in (
+        {"crontab": None, "solar": solar},
+        {"crontab": None, "clocked": clocked, "one_off": True},
+        {"expires": later, "expire_seconds": None},
+        {"start_time": later},
+        {"one_off": True},
+    ):
+        PeriodicTask.objects.filter(name="Back up").update(**changed)
+        apply_schedules()
+        row = PeriodicTask.objects.get(name="Back up")
+        assert (row.crontab.hour, row.expire_seconds, row.one_off) == ("2", 12 * 3600, False)
+        assert (row.solar, row.clocked, row.expires, row.start_time) == (None, None, None, None)
 
 
 def test_admin_has_no_pages_of_django_celery_beat(ada: Client) -> None:
