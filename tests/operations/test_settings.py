@@ -205,7 +205,7 @@ def test_ignored_file_is_replaced_by_numbers_only(directory: Path) -> None:
         lambda: operations.change_heartbeat(get_context(), run(), TOKEN.replace("json", "https")),
     )
     for change in changes:
-        with pytest.raises(PreconditionFailed, match="are ignored.* Nothing was changed"):
+        with pytest.raises(PreconditionFailed, match=r"are ignored.* Nothing was changed"):
             change()
     assert (directory / "settings.json").read_text() == "{}"
     assert get_context().policy.unknown
