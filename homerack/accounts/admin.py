@@ -23,8 +23,8 @@ from homerack.accounts.models import User
 from homerack.accounts.permission_choices import PermissionsField, offered
 from homerack.accounts.reporting import with_email
 from homerack.accounts.rights import grantable_groups, grantable_permissions, may_manage
+from homerack.autocomplete import SafeAutocompletes
 from homerack.ordering import alphabetical_key
-from homerack.web.autocomplete import SafeAutocompletes
 
 ROLE_COLORS = {"Administrator": "danger", "Editors": "success", "Viewers": "info", "No permissions yet": "warning"}
 

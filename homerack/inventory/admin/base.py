@@ -18,9 +18,9 @@ from django.utils.text import capfirst
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldBooleanSwitchWidget
 
+from homerack.autocomplete import SafeAutocompletes
 from homerack.inventory.elevation import safe_color
 from homerack.inventory.models import DeviceType
-from homerack.web.autocomplete import SafeAutocompletes
 
 ModelT = TypeVar("ModelT", bound=models.Model)
 ParentT = TypeVar("ParentT", bound=models.Model)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django import forms
 from django.contrib.admin.widgets import AutocompleteSelect, AutocompleteSelectMultiple
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -34,23 +33,20 @@ class SafeAutocompletes:
 
     admin_site: Any
 
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> forms.Field | None:
-        if db_field.name in self.get_autocomplete_fields(request):  # type: ignore[attr-defined]
-            options.setdefault("widget", SafeAutocompleteSelect(db_field, self.admin_site, using=options.get("using")))
-        field: forms.Field | None = super().formfield_for_foreignkey(  # type: ignore[misc]
-            db_field, request, **options
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().formfield_for_foreignkey(  # type: ignore[misc]
+            db_field, request, **self.with_widget(SafeAutocompleteSelect, db_field, request, kwargs)
         )
-        return field
 
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **options: Any) -> forms.Field | None:
-        if db_field.name in self.get_autocomplete_fields(request):  # type: ignore[attr-defined]
-            options.setdefault(
-                "widget", SafeAutocompleteSelectMultiple(db_field, self.admin_site, using=options.get("using"))
-            )
-        field: forms.Field | None = super().formfield_for_manytomany(  # type: ignore[misc]
-            db_field, request, **options
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().formfield_for_manytomany(  # type: ignore[misc]
+            db_field, request, **self.with_widget(SafeAutocompleteSelectMultiple, db_field, request, kwargs)
         )
-        return field
+
+    def with_widget(self, widget: Any, db_field: Any, request: HttpRequest, options: dict[str, Any]) -> dict[str, Any]:
+        if db_field.name not in self.get_autocomplete_fields(request):  # type: ignore[attr-defined]
+            return options
+        return {"widget": widget(db_field, self.admin_site, using=options.get("using")), **options}
 
 
 def can_be(key: Any, value: str) -> bool:
