@@ -11,6 +11,7 @@ from uuid import UUID
 
 from celery import shared_task
 from celery.signals import worker_ready
+from django.db import DatabaseError
 
 from ops import operations
 from ops.conf import conf
@@ -43,8 +44,11 @@ MAKES_BACKUPS = frozenset({Run.Kind.BACKUP, Run.Kind.RESTORE, Run.Kind.UPLOAD})
 
 # --- Queued runs ----------------------------------------------------------------------------------------------
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
-def execute_run(key: str) -> None:
-    """Execute the queued run, once no other run holds the database; do nothing if it is no longer queued."""
+def execute_run(key: str, sent: str = "") -> None:
+    """Execute the queued run, once no other run holds the database; do nothing if it is no longer queued.
+
+    `sent`: when the message was sent again. While another run holds the database, only the last message of a run waits.
+    """
     run = executor.find_queued(key)
     if run is None:
         logger.info(NOT_QUEUED, key)
@@ -57,7 +61,8 @@ def execute_run(key: str) -> None:
         return
     except AlreadyRunning:
         # It stays in the queue, and its page says what it waits for.
-        resend(key, delay=WAIT_FOR_LOCK)
+        if sent == executor.sent_again(run):
+            resend(key, delay=WAIT_FOR_LOCK)
         return
     except OpsError as error:
         logger.error("The %s requested by %s failed: %s", run.get_kind_display(), run.requested_by, error)  # noqa: TRY400
@@ -120,7 +125,12 @@ def enqueue(key: UUID, *, delay: float = 0) -> None:
 
 def resend(key: UUID | str, *, delay: float = 0) -> None:
     """Send a queued run again, whose message Redis may have lost. Never raises; a second message does no harm."""
-    publish = partial(execute_run.apply_async, (str(key),), countdown=delay, retry_policy=RETRY_ONCE)
+    try:
+        options = {"kwargs": {"sent": executor.mark_sent(key)}, "countdown": delay, "retry_policy": RETRY_ONCE}
+    except DatabaseError:
+        logger.warning("The run %s could not be sent again.", key, exc_info=True)
+        return
+    publish = partial(execute_run.apply_async, (str(key),), **options)
     outcome = SingleFlight().run("publish", publish).result(within=PUBLISH_TIMEOUT)
     if isinstance(outcome, BaseException):
         logger.warning("The run %s could not be sent again.", key, exc_info=outcome)
@@ -193,7 +203,7 @@ def rebuild_index() -> None:
 
 
 def resend_waiting() -> None:
-    for key in executor.mark_waiting():
+    for key in executor.find_waiting():
         resend(key)
 
 

@@ -160,17 +160,27 @@ def find_same(run: Run, *, database: str) -> Run | None:
     return next(filter(is_same, running), None)
 
 
-def mark_waiting() -> list[UUID]:
+def find_waiting() -> list[UUID]:
     """Queued runs to send again, because no run keeps them from being started: the queue may have lost their message.
 
-    A run whose process holds the lock does keep them; copying has another one. The time is recorded in their rows.
+    A run whose process holds the lock does keep them; copying has another one.
     """
     if Run.objects.filter(status=Run.Status.RUNNING).exclude(kind=Run.Kind.COPY).exists():
         return []
     old = Run.objects.filter(status=Run.Status.QUEUED, requested_at__lt=clock.now() - SENT_AGAIN_AFTER)
-    keys = list(old.values_list("pk", flat=True))
-    Run.objects.filter(pk__in=keys, status=Run.Status.QUEUED).update(reported_at=clock.now())
-    return keys
+    return list(old.values_list("pk", flat=True))
+
+
+def mark_sent(key: UUID | str) -> str:
+    """Record in the row of a queued run that it is sent again now. Returns the time, which names the message."""
+    now = clock.now()
+    Run.objects.filter(pk=key, status=Run.Status.QUEUED).update(reported_at=now)
+    return now.isoformat()
+
+
+def sent_again(run: Run) -> str:
+    """When the queued `run` was last sent again, as `mark_sent` returned it; '' if it was sent once."""
+    return run.reported_at.astimezone(dt.UTC).isoformat() if run.reported_at else ""
 
 
 def backup_of(run: Run) -> str:

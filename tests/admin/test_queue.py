@@ -102,6 +102,21 @@ class TestClaim:
         with executor.recorded(get_context(), request):
             pass
 
+    def test_one_message_of_a_run_waits_for_the_lock_however_often_it_was_requested(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sent: list[dict[str, str]] = [{}]
+        monkeypatch.setattr(tasks.execute_run, "apply_async", lambda _key, **options: sent.append(options["kwargs"]))
+        run = enqueue()
+        for _ in range(5):
+            tasks.resend(run.pk)
+        for _ in range(2):
+            waiting, sent[:] = sent[:], []
+            with get_context().engine.locked("restore by ada"):
+                for arguments in waiting:
+                    tasks.execute_run(str(run.pk), **arguments)
+            assert len(sent) == 1
+
     def test_run_is_claimed_by_the_first_of_two_workers(self) -> None:
         run = enqueue()
         request, second = executor.find_queued(run.pk), executor.find_queued(run.pk)
