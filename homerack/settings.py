@@ -60,6 +60,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "homerack.web.middleware.permissions_policy",
+    "homerack.web.middleware.refuse_null_characters",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ops.maintenance.maintenance_middleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.core.exceptions import BadRequest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import IntegrityError, OperationalError
 from django.http import Http404, HttpResponse
 from django.test import Client
-from django.urls import clear_url_caches, path
+from django.urls import clear_url_caches, path, reverse
 
 from homerack import urls
 from homerack.accounts.models import User
@@ -258,3 +259,16 @@ def test_pages_of_gunicorn_without_a_database() -> None:
         assert (status, "The form is too large" in text) == (413, True)
     finally:
         server.stop()
+
+
+def test_null_character_in_the_address_is_refused_on_every_page_of_the_admin(admin_client: Client) -> None:
+    """PostgreSQL refuses it in queries, which the filters of lists pass on."""
+    for model, model_admin in admin.site._registry.items():
+        page = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        names = [each[0] if isinstance(each, tuple) else each for each in model_admin.list_filter]
+        for name in ["q", *(each for each in names if isinstance(each, str))]:
+            answer = admin_client.get(f"{page}?{name}=%00")
+            assert answer.status_code == 400, (page, name)
+            assert "This request was refused" in answer.content.decode()
+    assert admin_client.get("/admin/inventory/rack/%00/change/").status_code == 400
+    assert admin_client.get("/admin/inventory/rack/?q=%2500").status_code == 200
