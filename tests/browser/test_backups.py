@@ -118,3 +118,17 @@ def test_row_buttons_are_reached_and_used_with_the_keyboard(site: Site, backup: 
         words = "is pinned." if reached[-1] == "Pin" else "was unpinned."
         expect(page.get_by_text(words)).to_be_visible()
         expect(page).to_have_url(re.compile(r"/admin/ops/backup/\?origin=manual$"))
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_focus_is_in_the_first_wrong_field(site: Site, backup: str) -> None:
+    """In the name of the database, not in the password below it."""
+    with site.page() as page:
+        site.sign_in(page)
+        page.goto(backup.replace("change", "restore"))
+        name = page.get_by_label("To confirm, type the database name")
+        name.fill("another")
+        page.get_by_label("Your password").fill("wrong")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("Wrong name.")).to_be_visible()
+        expect(name).to_be_focused()

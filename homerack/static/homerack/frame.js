@@ -199,10 +199,11 @@
 
   // Until Alpine has started the page is hidden, and a hidden field cannot have the focus that it asks for.
   function begin() {
-    const field = document.querySelector('[aria-invalid="true"]') ?? document.querySelector("[autofocus]");
+    const mistake = document.querySelector('[aria-invalid="true"]');
+    const field = mistake ?? document.querySelector("[autofocus]");
     if (!field || document.activeElement !== document.body) return;
     // After a wrong password the address is there already.
-    const password = field.type !== "password" && field.value && field.form?.querySelector('[type="password"]');
+    const password = !mistake && field.type !== "password" && field.value && field.form?.querySelector('[type="password"]');
     (password || field).focus();
   }
 
