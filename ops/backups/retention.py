@@ -176,7 +176,8 @@ def recommend(policy: Policy, *, now: dt.datetime, used: int, newest: int) -> st
     number = expected_number(replace(policy, weekly=weekly, monthly=monthly), now=now)
     return (
         f"Backups are deleted after {pluralize(policy.days, 'day')}. A mistake that is noticed later needs older ones:"
-        f" BACKUP_KEEP_WEEKLY={weekly} and BACKUP_KEEP_MONTHLY={monthly} are recommended. With one backup a day,"
+        f" one of each of the last {weekly} weeks and {monthly} months is recommended (BACKUP_KEEP_WEEKLY={weekly},"
+        f" BACKUP_KEEP_MONTHLY={monthly}). With one backup a day,"
         f" {number} would then take about {format_size(number * newest)}; the backups now take {format_size(used)}."
     )
 

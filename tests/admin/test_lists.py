@@ -242,7 +242,9 @@ def test_recommendation_is_shown_to_administrators_while_no_weekly_backups_are_k
     admin_client: Client, operator: Client, settings: Any
 ) -> None:
     add_backup()
-    assert "BACKUP_KEEP_WEEKLY=4 and BACKUP_KEEP_MONTHLY=6 are recommended." in text(admin_client.get(BACKUPS))
+    shown = text(admin_client.get(BACKUPS))
+    assert "is recommended (BACKUP_KEEP_WEEKLY=4, BACKUP_KEEP_MONTHLY=6)." in shown
+    assert f'<a class="ops-link" href="{BACKUPS}settings/">Change it in Settings</a>' in shown
     assert "BACKUP_KEEP_WEEKLY" not in text(operator.get(BACKUPS))
     settings.BACKUP_KEEP_WEEKLY = 1
     assert "BACKUP_KEEP_WEEKLY" not in text(admin_client.get(BACKUPS))

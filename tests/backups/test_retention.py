@@ -249,9 +249,9 @@ def test_full_backups_are_there_after_any_number_of_empty_nights(days, full, emp
 def test_recommendation_says_what_more_backups_cost():
     cost = {"now": NOW, "used": 14_000_000, "newest": 2_000_000}
     assert recommend(Policy(), **cost) == (
-        "Backups are deleted after 7 days. A mistake that is noticed later needs older ones: BACKUP_KEEP_WEEKLY=4 and"
-        " BACKUP_KEEP_MONTHLY=6 are recommended. With one backup a day, 14 would then take about 28.0 MB; the backups"
-        " now take 14.0 MB."
+        "Backups are deleted after 7 days. A mistake that is noticed later needs older ones: one of each of the"
+        " last 4 weeks and 6 months is recommended (BACKUP_KEEP_WEEKLY=4, BACKUP_KEEP_MONTHLY=6). With one backup a"
+        " day, 14 would then take about 28.0 MB; the backups now take 14.0 MB."
     )
     assert recommend(Policy(weekly=4), **cost) == recommend(Policy(monthly=1), **cost) == ""
     assert recommend(Policy(), **{**cost, "newest": 0}) == ""
