@@ -18,6 +18,7 @@ from ops.errors import ArtifactInvalid, OpsError
 from ops.stored_settings import FILE, StoredSettings, StoredSettingsIgnored
 from ops.utils import schema
 
+NOT_PRUNED = "Nothing is pruned until others are saved."
 AGAIN = "Enter them again on the pages of the admin."
 
 
@@ -35,7 +36,11 @@ def copy_settings(catalog: BackupCatalog, location: Location) -> None:
     is_there = not digest or FILE in location.repository.files.names()
     if is_there and digest == catalog.states.read(location.name).settings:
         return
-    document = catalog.keys.sign(schema.to_json(copy_of(stored_settings.read(), location)))
+    try:
+        stored = stored_settings.read()
+    except StoredSettingsIgnored:
+        return  # a check reports it; backups are copied nevertheless
+    document = catalog.keys.sign(schema.to_json(copy_of(stored, location)))
     location.repository.files.rewrite(FILE, json_bytes(document))
     catalog.update_state(location.name, lambda state: msgspec.structs.replace(state, settings=digest))
 
@@ -69,7 +74,8 @@ def copy_of(stored: StoredSettings, location: Location) -> StoredSettings:
 def bring_settings(catalog: BackupCatalog, location: Location) -> Iterator[str]:
     """Write the settings that the location has here, unless an earlier attempt has.
 
-    Yields what to log. Settings that no known key has signed are left; other errors of the storage are raised.
+    Yields what to log. Settings that no known key has signed are not used, nor is the default policy, which may delete
+    more: nothing is pruned until others are saved. Other errors of the storage are raised.
     """
     if FILE in stored_settings.files().names():
         return
@@ -79,7 +85,8 @@ def bring_settings(catalog: BackupCatalog, location: Location) -> Iterator[str]:
     except FileNotFoundError:
         return
     except (ArtifactInvalid, StoredSettingsIgnored) as error:
-        yield f"The settings of the lost machine were not brought. {error.message} {AGAIN}"
+        stored_settings.files().rewrite(FILE, json_bytes({}))  # not signed, so it is ignored
+        yield f"The settings of the lost machine were not brought. {error.message} {NOT_PRUNED} {AGAIN}"
         return
     plain = msgspec.structs.replace(stored, secrets="")
     try:

@@ -38,6 +38,7 @@ print(json.dumps([
     get_context().policy.monthly,
     PeriodicTask.objects.get(name="Back up").crontab.hour,
     stored_settings.heartbeat_url(),
+    get_context().policy.unknown,
 ]))
 """
 BROUGHT = "The settings that were made in the admin of the lost machine are in use."
@@ -66,7 +67,7 @@ def test_recovery_brings_settings_back_and_targets_from_encrypted_locations(
     assert encrypted or not json.loads((copies / FILE).read_text()).get("secrets")
     site.lose()
     shown, log = recovered(site)
-    assert shown == [30, 12, "5", f"https://hc.example.org/{TOKEN}" if encrypted else ""]
+    assert shown == [30, 12, "5", f"https://hc.example.org/{TOKEN}" if encrypted else "", False]
     assert BROUGHT in log
 
 
@@ -76,8 +77,8 @@ def test_recovery_brings_no_settings_that_others_have_written(sqlite_lab: Lab, t
     (Path(site.place.address) / FILE).write_text('{"numbers": {"BACKUP_RETENTION_DAYS": 1}}')
     site.lose()
     shown, log = recovered(site)
-    assert shown[0] == 7
-    assert "The settings of the lost machine were not brought. No known key has signed them." in log
+    assert shown == [7, 0, "2", "", True]
+    assert "were not brought. No known key has signed them. Nothing is pruned until others are saved." in log
 
 
 # --- When they are copied ---------------------------------------------------------------------------------------------
@@ -131,3 +132,5 @@ def test_settings_that_are_ignored_here_stay_there(near: Installation, tmp_path:
     assert not is_due(near)
     near.copy()
     assert (tmp_path / "near" / f"{FILE}.age").read_bytes() == before
+    (tmp_path / "near" / f"{FILE}.age").unlink()
+    assert not near.copy().locations["near"].error
