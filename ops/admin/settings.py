@@ -65,7 +65,11 @@ class NumberPresenter:
 
 
 class NumbersForm(forms.Form):
-    """A field for each number that the project does not set, with its value of this moment."""
+    """A field for each number that the project does not set, with its value of this moment.
+
+    The form also sends the values that it was shown with: only what the user has changed is a change, not what another
+    user has changed meanwhile.
+    """
 
     def __init__(self, stored: StoredSettings, data: Any = None) -> None:
         self.numbers = [stored_settings.number(name, stored) for name in NUMBERS]
@@ -84,7 +88,7 @@ class NumbersForm(forms.Form):
         return {each.name: self.cleaned_data[each.name] for each in self.numbers if self.differs(each)}
 
     def differs(self, number: Effective) -> bool:
-        return not number.is_fixed and self.cleaned_data[number.name] != number.value
+        return number.name in self.changed_data and self.cleaned_data[number.name] != number.value
 
 
 def number_field(name: str) -> forms.IntegerField:
@@ -94,6 +98,7 @@ def number_field(name: str) -> forms.IntegerField:
         label=WORDS[name][0],
         min_value=least,
         max_value=most,
+        show_hidden_initial=True,
         error_messages=dict.fromkeys(("required", "invalid", "min_value", "max_value"), fault),
         # A browser empties a field of numbers in which something else was typed.
         widget=forms.TextInput(attrs={"inputmode": "numeric", "class": "ops-input ops-number-input", "maxlength": 9}),
@@ -180,7 +185,8 @@ def change(
 
 
 def confirm(admin: IndexAdmin[Backup], request: HttpRequest, preview: RetentionPreview) -> HttpResponse:
-    entered = [(name, request.POST[name]) for name in (*NUMBERS, "default") if name in request.POST]
+    shown_with = (f"initial-{name}" for name in NUMBERS)
+    entered = [(name, request.POST[name]) for name in (*NUMBERS, *shown_with, "default") if name in request.POST]
     return admin.render(
         request,
         "ops/admin/settings_confirm.html",

@@ -98,6 +98,18 @@ def test_unchanged_numbers_keep_their_source_and_are_not_recorded(administrator:
     assert not Run.objects.exists()
 
 
+def test_change_keeps_what_another_user_has_changed_meanwhile(administrator: Client) -> None:
+    shown = text(administrator.get(PAGE))
+    form = {name: value_of(shown, name) for name in NUMBERS}
+    initial = dict(re.findall(r'<input type="hidden" name="(initial-\w+)" value="(\d+)"', shown))
+    assert len(initial) == len(NUMBERS)
+    save(administrator, BACKUP_RETENTION_DAYS="365")
+    backups_of_days(1, 10)
+    answer = administrator.post(PAGE, {"action": "save"} | form | initial | {"UNDO_KEEP_DAYS": "9"})
+    assert messages_of(answer)[-1] == "The settings were saved. UNDO_KEEP_DAYS: 9, before 3."
+    assert stored_settings.read().numbers == {"BACKUP_RETENTION_DAYS": 365, "UNDO_KEEP_DAYS": 9}
+
+
 @pytest.mark.parametrize("entered", ["", "abc", "0", "-1", "36501", "7.5", "9" * 5000, "\x00"])
 def test_wrong_number_is_an_error_at_the_field_and_entered_values_stay(administrator: Client, entered: str) -> None:
     shown = text(save(administrator, BACKUP_RETENTION_DAYS=entered, BACKUP_KEEP_YEARLY="3"))
