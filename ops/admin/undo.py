@@ -4,6 +4,7 @@ import datetime as dt
 from dataclasses import dataclass
 from uuid import UUID
 
+import psycopg2
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -84,7 +85,7 @@ def find_previous() -> PreviousPresenter | None:
     try:
         context = get_context()
         previous = context.engine.swap_strategy().previous_database()
-    except OpsError:
+    except (OpsError, psycopg2.Error):
         return None
     if previous is None:
         return None

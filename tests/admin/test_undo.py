@@ -5,6 +5,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg2
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -100,4 +101,14 @@ def test_pages_without_the_rows_of_runs_name_the_time(admin_client: Client, keep
 
 
 def test_list_without_a_previous_database_offers_no_undo(admin_client: Client) -> None:
+    assert PAGE not in text(admin_client.get(LIST))
+
+
+def test_list_is_shown_when_the_server_does_not_say_what_it_keeps(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_engine: object) -> None:
+        raise psycopg2.OperationalError("too many connections")
+
+    monkeypatch.setattr("ops.backups.engines.postgresql.engine.PostgresEngine.swap_strategy", fail)
     assert PAGE not in text(admin_client.get(LIST))
