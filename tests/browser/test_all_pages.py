@@ -191,7 +191,7 @@ def check(site: Site, email: str, addresses: list[str], looks: tuple[Look, ...])
     [("/health/full/", 200), ("/no-such-page/", 404), ("/fails/", 500)],
 )
 def test_pages_without_a_session_have_no_faults(empty: Site, address: str, status: int) -> None:
-    with empty.page(allowed=[f"status {status}", f"status of {status}", "favicon.ico"]) as page:
+    with empty.page(allowed=[f"status {status}", f"status of {status}"]) as page:
         answer = page.goto(address)
         assert answer
         assert answer.status == status
@@ -200,7 +200,7 @@ def test_pages_without_a_session_have_no_faults(empty: Site, address: str, statu
 
 def test_pages_of_refusals_have_no_faults(empty: Site) -> None:
     """Without permission, with an old form, and to a form that does not answer to links."""
-    with empty.page(allowed=["status 403", "status of 403", "status 405", "status of 405", "favicon.ico"]) as page:
+    with empty.page(allowed=["status 403", "status of 403", "status 405", "status of 405"]) as page:
         empty.sign_in(page)
         page.goto("/admin/password_change/")
         page.context.clear_cookies(name="csrftoken")
@@ -215,7 +215,7 @@ def test_pages_of_refusals_have_no_faults(empty: Site) -> None:
 
 
 def test_page_of_the_maintenance_mode_has_no_faults(empty: Site) -> None:
-    with empty.page(allowed=["status 503", "status of 503", "favicon.ico"]) as page:
+    with empty.page(allowed=["status 503", "status of 503"]) as page:
         empty.sign_in(page)
         page.goto("/admin/inventory/brand/add/")
         page.get_by_label("Name").first.fill("Acme")
