@@ -84,6 +84,7 @@ class UserAdmin(SafeAutocompletes, DjangoUserAdmin[User], ModelAdmin[User]):  # 
     list_filter = ("is_active", "is_superuser", "groups")
     list_filter_sheet = False
     search_fields = ("email", "full_name")
+    empty_value_display = "–"
     ordering = ("email",)
     # The page has no field for a user's own permissions: permissions come from groups alone.
     filter_horizontal = ()

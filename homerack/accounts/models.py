@@ -62,7 +62,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
     def get_full_name(self) -> str:
-        return self.full_name or self.email
+        return self.full_name
 
     def get_short_name(self) -> str:
         return self.full_name.partition(" ")[0] or self.email

@@ -104,6 +104,13 @@ class TestUserPages:
         response = client.post("/admin/login/", {"username": "ada@example.com", "password": PASSWORD})
         assert (response.status_code, response["Location"]) == (302, "/admin/")
 
+    @pytest.mark.parametrize("name", ["", "Ada Lovelace"])
+    def test_menu_shows_the_address_once(self, admin_client: Client, name: str) -> None:
+        User.objects.update(email="ada@example.com", full_name=name)
+        menu = admin_client.get("/admin/password_change/").content.decode()
+        assert menu.count("ada@example.com") == 1
+        assert name in menu
+
     def test_add_form_creates_user_with_password_and_group(self, admin_client: Client) -> None:
         form = {
             "email": "zoe@EXAMPLE.com",
