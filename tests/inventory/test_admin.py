@@ -464,3 +464,15 @@ def test_second_page_of_device_list_has_rows_in_order(admin_client: Client) -> N
     assert [device.custom_name for device in second] == [f"device-{number}" for number in range(50, 60)]
     backwards = admin_client.get("/admin/inventory/device/?p=2&o=-1").context["cl"].result_list
     assert [device.custom_name for device in backwards] == [f"device-{number:02}" for number in range(9, -1, -1)]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_form_to_add_a_row_shows_no_times_of_it(admin_client: Client, name: str) -> None:
+    page = html(admin_client.get(f"/admin/inventory/{name}/add/"))
+    assert "field-created_at" not in page
+    assert "field-updated_at" not in page
+
+
+def test_page_of_a_row_shows_its_times(admin_client: Client) -> None:
+    page = html(admin_client.get(f"/admin/inventory/brand/{Brand.objects.create(name='Acme', slug='acme').pk}/change/"))
+    assert "field-created_at" in page

@@ -1,6 +1,6 @@
 """What the inventory's admin classes share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from django import forms
@@ -27,6 +27,7 @@ ParentT = TypeVar("ParentT", bound=models.Model)
 
 # Django 5.2 warns where the scheme of an address typed without one is left to it.
 FORMFIELDS: Mapping[Any, Mapping[str, Any]] = {models.URLField: {"assume_scheme": "https"}}
+TIMES = ("created_at", "updated_at")
 NO_ADDRESS = (
     "This is not a web address. HomeRack keeps it until you enter another one. HomeRack 1.0.1 stored the paths of"
     " uploaded files here."
@@ -111,6 +112,11 @@ class InventoryAdmin(SafeAutocompletes, ModelAdmin[ModelT]):
     ) -> forms.Field | None:
         return null_boolean_switch(db_field, options) or super().formfield_for_dbfield(db_field, request, **options)
 
+    def get_fieldsets(self, request: HttpRequest, obj: ModelT | None = None) -> Any:
+        """Without the times of the row, which a form to add one has not made yet."""
+        found = super().get_fieldsets(request, obj)
+        return found if obj else without_times(found)
+
     def changeform_view(
         self,
         request: HttpRequest,
@@ -125,6 +131,14 @@ class InventoryAdmin(SafeAutocompletes, ModelAdmin[ModelT]):
             for message in error.messages:
                 messages.error(request, f"Nothing was saved. {message}")
             return HttpResponseRedirect(request.get_full_path())
+
+
+def without_times(fieldsets: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    kept = [
+        (name, {**options, "fields": [line for line in options["fields"] if line != TIMES]})
+        for name, options in fieldsets
+    ]
+    return [(name, options) for name, options in kept if options["fields"]]
 
 
 class DeferredJoinPaginator(Paginator):  # type: ignore[type-arg]  # at run time it takes no types
