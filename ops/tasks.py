@@ -177,8 +177,8 @@ def drop_expired_previous() -> None:
 
     Otherwise no run is recorded.
     """
-    if operations.previous_expired(get_context()):
-        run_scheduled(Run.Kind.DROP_PREVIOUS)
+    if previous := operations.find_expired_previous(get_context()):
+        run_scheduled(Run.Kind.DROP_PREVIOUS, replaced_by=previous.run)
     if operations.files_expired():
         run_scheduled(Run.Kind.SQLITE_DELETION, expired=True)
 

@@ -217,7 +217,9 @@ def nothing_to_do(schedule: BuiltIn) -> str:
         return "There is no verified backup to test. Make one first: Back up."
     if Run.Kind.COPY in schedule.kinds and not conf.BACKUP_LOCATIONS:
         return "There is no other storage location to copy to."
-    if schedule.task == DROP_EXPIRED and not (operations.previous_expired(get_context()) or operations.files_expired()):
+    if schedule.task == DROP_EXPIRED and not (
+        operations.find_expired_previous(get_context()) or operations.files_expired()
+    ):
         return "No previous database and no SQLite file has expired."
     return ""
 

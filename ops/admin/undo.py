@@ -133,7 +133,9 @@ def _confirm_and_enqueue(admin: IndexAdmin[Backup], request: HttpRequest, kind: 
     require_confirmable(request, rights)
     form = Confirmation(request, context.engine.database)
     if request.method == "POST" and form.is_valid():
-        return enqueue_run(request, kind, back_to=reverse(BACKUP_LIST))
+        # That of the page, which another restore may have replaced since.
+        replaced_by = request.POST.get("replaced_by", previous.database.run)
+        return enqueue_run(request, kind, back_to=reverse(BACKUP_LIST), replaced_by=replaced_by)
     return admin.render(
         request,
         "ops/admin/undo.html",

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from ops.backups import sources
-from ops.backups.engines.base import Scratch
+from ops.backups.engines.base import PreviousDatabase, Scratch
 from ops.backups.file_content import require_backup
 from ops.backups.manifest import Origin
 from ops.backups.preview import RestorePreview, preview_restore
@@ -19,7 +19,7 @@ from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import kept_live
 from ops.backups.verify import LoadResult, load_and_migrate, migrate
 from ops.databases.postgres.differences import NotKept
-from ops.errors import OpsError
+from ops.errors import OpsError, PreconditionFailed
 from ops.maintenance import maintenance_mode
 from ops.models import Run
 from ops.operations.backup import make_backup
@@ -177,13 +177,13 @@ def go_live(
 
 
 @operation(Run.Kind.UNDO)
-def undo_restore(context: OpsContext, run: RunRecorder) -> UndoResult:
+def undo_restore(context: OpsContext, run: RunRecorder, *, replaced_by: str = "") -> UndoResult:
     """Make the previous database live again. The live one becomes the previous one, so an undo can be undone.
 
-    Raises PreconditionFailed or OpsError; then nothing was changed.
+    `replaced_by` is as in `require_confirmed`. Raises PreconditionFailed or OpsError; then nothing was changed.
     """
     context.engine.require_writable()
-    previous = context.engine.swap_strategy().require_previous()
+    previous = require_confirmed(context, replaced_by)
     run.set_backup(previous.backup)
     with context.engine.swap_strategy(claims=run).previous_as_staging() as staging:
         migrations = migrate(staging, previous.name, on_progress=run.report)
@@ -203,17 +203,35 @@ def undo_restore(context: OpsContext, run: RunRecorder) -> UndoResult:
 
 
 @operation(Run.Kind.DROP_PREVIOUS)
-def drop_previous_database(context: OpsContext, _run: RunRecorder) -> DropResult:
-    """Drop the database that the last restore replaced. Raises PreconditionFailed when there is none."""
+def drop_previous_database(context: OpsContext, _run: RunRecorder, *, replaced_by: str = "") -> DropResult:
+    """Drop the database that the last restore replaced. Raises PreconditionFailed when there is none.
+
+    `replaced_by` is as in `require_confirmed`.
+    """
     context.engine.require_writable()
-    strategy = context.engine.swap_strategy()
-    previous = strategy.require_previous()
-    strategy.drop_previous()
+    previous = require_confirmed(context, replaced_by)
+    context.engine.swap_strategy().drop_previous()
     return DropResult(dropped=previous)
 
 
-def previous_expired(context: OpsContext) -> bool:
-    """Whether the previous database was replaced more than UNDO_KEEP_DAYS ago."""
+def require_confirmed(context: OpsContext, replaced_by: str) -> PreviousDatabase:
+    """The previous database, if it is the one that the run `replaced_by` has replaced; any without an id.
+
+    A restore may have ended since a user has confirmed: its previous database was never shown. Raises
+    PreconditionFailed.
+    """
+    previous = context.engine.swap_strategy().require_previous()
+    if replaced_by and previous.run != replaced_by:
+        raise PreconditionFailed(
+            "Another restore or undo has ended since this was requested, so another previous database is kept now."
+            " Nothing was changed.",
+            "Look at what is kept now, and request it again.",
+        )
+    return previous
+
+
+def find_expired_previous(context: OpsContext) -> PreviousDatabase | None:
+    """The previous database, if it was replaced more than UNDO_KEEP_DAYS ago."""
     previous = context.engine.swap_strategy().previous_database()
     oldest = dt.datetime.now(dt.UTC) - dt.timedelta(days=context.previous_days)
-    return previous is not None and previous.replaced_at < oldest
+    return previous if previous and previous.replaced_at < oldest else None

@@ -1,19 +1,23 @@
 """The undo in the admin: its buttons and pages name what it brings back now."""
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
 import pytest
+from django.http import HttpResponseRedirect
 from django.test import Client
 from django.utils import timezone
 
-from ops import operations
+from ops import operations, tasks
 from ops.admin import undo
 from ops.backups.engines.base import PreviousDatabase
+from ops.errors import PreconditionFailed
 from ops.models import Run
+from ops.operations.restore import require_confirmed
 from ops.runs.results import UNDO
 from ops.utils.formatting import format_local
 from tests.admin.support import add_run, text
@@ -37,7 +41,7 @@ def keep(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Callable[..., None]:
         previous = PreviousDatabase(
             name="lab_undo", replaced_at=minutes_ago(1), run=str(run.pk) if run else "", backup=backup, size=1000
         )
-        strategy = SimpleNamespace(previous_database=lambda: previous)
+        strategy = SimpleNamespace(previous_database=lambda: previous, require_previous=lambda: previous)
         engine: Any = SimpleNamespace(swap_strategy=lambda: strategy, database="lab", where="the database lab")
         monkeypatch.setattr(undo, "get_context", lambda: SimpleNamespace(engine=engine, previous_days=3))
         monkeypatch.setattr(operations, "rights_of_undo", lambda _engine: None)
@@ -112,3 +116,33 @@ def test_list_is_shown_when_the_server_does_not_say_what_it_keeps(
 
     monkeypatch.setattr("ops.backups.engines.postgresql.engine.PostgresEngine.swap_strategy", fail)
     assert PAGE not in text(admin_client.get(LIST))
+
+
+@pytest.mark.parametrize(("page", "kind"), [(PAGE, Run.Kind.UNDO), (DROP, Run.Kind.DROP_PREVIOUS)])
+def test_confirmation_names_the_run_whose_previous_database_was_shown(
+    admin_client: Client, keep: Callable[..., None], monkeypatch: pytest.MonkeyPatch, page: str, kind: str
+) -> None:
+    """While a user reads the page, and while the run waits in the queue, another restore may end."""
+    queued: list[dict[str, Any]] = []
+    answer = HttpResponseRedirect(LIST)
+    monkeypatch.setattr(
+        undo, "enqueue_run", lambda _request, kind, **values: queued.append({"kind": kind} | values) or answer
+    )
+    keep(run=(shown := swap("restore", 10, backup=BACKUP)), backup=BACKUP)
+    found = re.search(r'name="replaced_by" value="([^"]*)"', text(admin_client.get(page)))
+    assert found
+    keep(run=swap("restore", 0, backup=BACKUP), backup=BACKUP)
+    entered = {"database": "lab", "password": "password", "replaced_by": found[1]}
+    admin_client.post(page, entered)
+    assert queued == [{"kind": kind, "back_to": LIST, "replaced_by": str(shown.pk)}]
+    with pytest.raises(PreconditionFailed, match=r"another previous database is kept now\. Nothing was changed."):
+        require_confirmed(undo.get_context(), found[1])
+
+
+def test_schedule_drops_the_database_that_has_expired_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[dict[str, Any]] = []
+    monkeypatch.setattr(operations, "find_expired_previous", lambda _context: SimpleNamespace(run="the last restore"))
+    monkeypatch.setattr(operations, "files_expired", lambda: False)
+    monkeypatch.setattr(tasks, "run_scheduled", lambda kind, **arguments: dropped.append({"kind": kind} | arguments))
+    tasks.drop_expired_previous()
+    assert dropped == [{"kind": Run.Kind.DROP_PREVIOUS, "replaced_by": "the last restore"}]

@@ -33,7 +33,7 @@ class Command(OperationCommand):
         question = f"Type yes to permanently drop {previous.name}: "
         if not options["yes"] and prompt(console, question) != "yes":
             raise ConfirmationDeclined("Not confirmed. Nothing was changed.")
-        run = new_run(Run.Kind.DROP_PREVIOUS)
+        run = new_run(Run.Kind.DROP_PREVIOUS, replaced_by=previous.run)
         result = execute(console, operations.drop_previous_database, context, run)
         output.show_result(console, result)
         return document_of(run, result), 0

@@ -29,13 +29,14 @@ class Command(OperationCommand):
 
     def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
         context = get_context()
-        output.show_undo(console, context.engine.swap_strategy().require_previous(), where=context.engine.where)
+        previous = context.engine.swap_strategy().require_previous()
+        output.show_undo(console, previous, where=context.engine.where)
         rights = operations.rights_of_undo(context.engine)
         output.show_rights(console, rights)
         if not options["yes"]:
             name = context.engine.database
             confirm_by_name(console, name, f"To confirm, type the database name ({name}): ")
-        run = new_run(Run.Kind.UNDO)
+        run = new_run(Run.Kind.UNDO, replaced_by=previous.run)
         result = execute(console, operations.undo_restore, context, run)
         output.show_undone(console, result, where=context.engine.where)
         return {**document_of(run, result), "rights": to_json(rights)}, 0
