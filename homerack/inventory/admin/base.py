@@ -27,7 +27,7 @@ ParentT = TypeVar("ParentT", bound=models.Model)
 
 # Django 5.2 warns where the scheme of an address typed without one is left to it.
 FORMFIELDS: Mapping[Any, Mapping[str, Any]] = {models.URLField: {"assume_scheme": "https"}}
-TIMES = ("created_at", "updated_at")
+TIMES = ("created_at", "updated_at"), "last_updated"
 NO_ADDRESS = (
     "This is not a web address. HomeRack keeps it until you enter another one. HomeRack 1.0.1 stored the paths of"
     " uploaded files here."
@@ -135,7 +135,7 @@ class InventoryAdmin(SafeAutocompletes, ModelAdmin[ModelT]):
 
 def without_times(fieldsets: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
     kept = [
-        (name, {**options, "fields": [line for line in options["fields"] if line != TIMES]})
+        (name, {**options, "fields": [line for line in options["fields"] if line not in TIMES]})
         for name, options in fieldsets
     ]
     return [(name, options) for name, options in kept if options["fields"]]
