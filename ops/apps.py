@@ -21,11 +21,13 @@ class OpsConfig(AppConfig):
 
 
 def make_schedules(*, using: str, apps: Apps, **_kwargs: Any) -> None:
-    """The rows of the schedules, in a database that has their tables; `apps` are the migrated ones."""
+    """The rows of the schedules, in the database that beat reads, if it has their tables; `apps` has its models."""
     from ops.runs.schedule_rows import apply_schedules  # noqa: PLC0415  # needs the models
 
     with contextlib.suppress(LookupError):
-        if router.allow_migrate_model(using, apps.get_model("django_celery_beat", "PeriodicTask")):
+        tasks = apps.get_model("django_celery_beat", "PeriodicTask")
+        # Rows of another database would be of no use, and celery-beat writes to this one when they are saved.
+        if using == router.db_for_write(tasks) and router.allow_migrate_model(using, tasks):
             apply_schedules(using)
 
 

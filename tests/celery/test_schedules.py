@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from homerack.celery import app
+from ops.apps import make_schedules
 from ops.health.dependencies import check_schedules
 from ops.health.results import CheckResult, Status
 from ops.schedules import timetable
@@ -120,6 +122,15 @@ def test_migrate_makes_the_schedules_and_keeps_others(
     assert PeriodicTask.objects.filter(name="Prune backups").exists()
     mine.refresh_from_db()
     assert not mine.enabled
+
+
+def test_migration_of_another_database_makes_no_schedules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beat does not read it, and celery-beat would write to tables of "default", which may not be there yet."""
+    made: list[str] = []
+    monkeypatch.setattr("ops.runs.schedule_rows.apply_schedules", made.append)
+    for alias in ("other", "default"):
+        make_schedules(using=alias, apps=apps)
+    assert made == ["default"]
 
 
 def test_migration_of_the_schedules_can_be_taken_back(transactional_db: None) -> None:
