@@ -224,6 +224,12 @@ def decrypted(stored: StoredSettings, keys: AgeKeys | None = None) -> dict[str, 
 
 
 def with_secrets(stored: StoredSettings, secrets: Mapping[str, Any], keys: AgeKeys | None = None) -> StoredSettings:
-    """Encrypted to `keys`, or to this machine's. Raises PreconditionFailed without a key."""
-    data = (keys or age_keys()).encrypt(json.dumps(dict(secrets)).encode())
+    """With those that are not empty, encrypted to `keys` or to this machine's.
+
+    Raises PreconditionFailed if there are some, and no key.
+    """
+    kept = {name: value for name, value in secrets.items() if value}
+    if not kept:
+        return msgspec.structs.replace(stored, secrets="")
+    data = (keys or age_keys()).encrypt(json.dumps(kept).encode())
     return msgspec.structs.replace(stored, secrets=base64.b64encode(data).decode())

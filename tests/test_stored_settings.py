@@ -115,5 +115,5 @@ def test_targets_need_a_key_and_cannot_be_read_with_another(file: Path, settings
     assert stored_settings.notify_urls() == ()
     settings.BACKUP_AGE_IDENTITY = ""
     with pytest.raises(PreconditionFailed, match="this machine has no key"):
-        stored_settings.with_secrets(StoredSettings(), {})
+        stored_settings.with_secrets(StoredSettings(), {"NOTIFY_URLS": [TOKEN]})
     assert stored_settings.notify_urls() == ()

@@ -71,7 +71,8 @@ def change_targets(context: OpsContext, run: Run, change: Callable[[Sequence[str
 
     def changed(stored: StoredSettings) -> StoredSettings:
         secrets = readable_secrets(stored)
-        return with_secrets(stored, {**secrets, "NOTIFY_URLS": change(secrets.get("NOTIFY_URLS", conf.NOTIFY_URLS))})
+        urls = change(secrets.get("NOTIFY_URLS", conf.NOTIFY_URLS))
+        return stored_settings.with_secrets(stored, {**secrets, "NOTIFY_URLS": urls})
 
     return store(context, run, changed)
 
@@ -81,13 +82,11 @@ def change_heartbeat(context: OpsContext, run: Run, url: str) -> SettingsResult:
     require_changeable("HEARTBEAT_URL")
     if url:
         require_heartbeat(url)
-    return store(context, run, lambda stored: with_secrets(stored, {**readable_secrets(stored), "HEARTBEAT_URL": url}))
 
+    def changed(stored: StoredSettings) -> StoredSettings:
+        return stored_settings.with_secrets(stored, {**readable_secrets(stored), "HEARTBEAT_URL": url})
 
-def with_secrets(stored: StoredSettings, secrets: Mapping[str, Any]) -> StoredSettings:
-    """With those that are not empty. Raises PreconditionFailed without a key."""
-    kept = {name: value for name, value in secrets.items() if value}
-    return stored_settings.with_secrets(stored, kept) if kept else msgspec.structs.replace(stored, secrets="")
+    return store(context, run, changed)
 
 
 def require_changeable(name: str) -> None:

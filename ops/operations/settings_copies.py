@@ -60,12 +60,11 @@ def wanted_digest(catalog: BackupCatalog, location: Location) -> str:
 
 def copy_of(stored: StoredSettings, location: Location) -> StoredSettings:
     """With the secrets for the keys of an encrypted location, and without those that cannot be read here."""
-    plain = msgspec.structs.replace(stored, secrets="")
     try:
         secrets = stored_settings.decrypted(stored) if location.encrypted else {}
     except OpsError:
         secrets = {}
-    return stored_settings.with_secrets(plain, secrets, location.age_keys) if secrets else plain
+    return stored_settings.with_secrets(stored, secrets, location.age_keys if secrets else None)
 
 
 # --- Recovery ---------------------------------------------------------------------------------------------------------
@@ -88,11 +87,10 @@ def bring_settings(catalog: BackupCatalog, location: Location) -> Iterator[str]:
         stored_settings.files().rewrite(FILE, json_bytes({}))  # not signed, so it is ignored
         yield f"The settings of the lost machine were not brought. {error.message} {NOT_PRUNED} {AGAIN}"
         return
-    plain = msgspec.structs.replace(stored, secrets="")
     try:
-        own = stored_settings.with_secrets(plain, secrets) if secrets else plain
+        own = stored_settings.with_secrets(stored, secrets)
     except OpsError as error:
-        own = plain
+        own = msgspec.structs.replace(stored, secrets="")
         yield f"The targets of notifications were not brought. {error.message} {AGAIN}"
     with catalog.states.locked():
         stored_settings.write(own)
