@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -239,6 +240,9 @@ def test_report_shows_copy_key_checks_and_seconds(admin_client: Client, storage:
     answer = report_of(admin_client, run)
     assert "&lt;b&gt;" in answer.content.decode()
     page = " ".join(text(answer).split())
+    assert page.count("<main>") == page.count("</main>") == 1
+    for group in re.findall(r"<dl.*?</dl>", page):
+        assert not set(re.findall(r"<(\w+)", group)) - {"dl", "div", "dt", "dd"}
     for shown in (
         "Passed",
         "nas (sftp://ada@nas.example/<b>)",
