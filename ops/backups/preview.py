@@ -17,7 +17,7 @@ from ops.backups.rights.tables import Layout, Relation, layout_of, merged
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import kept_live, never_from_untrusted_files
 from ops.backups.verify import count_rows
-from ops.databases.migration_state import require_known
+from ops.databases.migration_state import require_known, require_recorded
 from ops.utils.formatting import pluralize
 from ops.utils.identifiers import quoted
 from ops.utils.progress import no_progress
@@ -118,11 +118,14 @@ def preview_restore(*, engine: Engine, source: RestoreSource, by_keys: bool = Tr
 
     Without `by_keys` the file is not read where its manifest has the numbers of rows.
 
-    Raises ArtifactInvalid when the file is damaged, PreconditionFailed when it is newer than the code.
+    Raises ArtifactInvalid when the file is damaged or records no migrations, PreconditionFailed when it is newer than
+    the code.
     """
     pending = require_known(source.manifest.migrations, source.name) if source.manifest else ()
     prefix = schema_prefix() if source.trusted else ""
     backup_rows = {name.removeprefix(prefix): rows for name, rows in rows_in_backup(engine, source).items()}
+    if source.manifest is None:
+        require_recorded(backup_rows, source.name, "Nothing was changed.")
     live = LiveCounts()
     # Of an untrusted file, the tables whose rows are never copied.
     excluded = never_from_untrusted_files()

@@ -1,7 +1,7 @@
 """Migrations: run on a database, and those of a database compared with the code's."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -151,6 +151,18 @@ def require_known(applied: Sequence[str], name: str) -> tuple[str, ...]:
             "Upgrade the code to the version that wrote it, and run the command again.",
         )
     return skew.pending
+
+
+def require_recorded(rows: Mapping[str, int], name: str, outcome: str) -> None:
+    """Raises ArtifactInvalid for a file, with these rows by table, that records no migrations. `outcome` is a sentence.
+
+    Its schema is not known, so that a restore would refuse it.
+    """
+    if not rows.get(MIGRATIONS_TABLE):
+        what = "has an empty table" if MIGRATIONS_TABLE in rows else "has no table"
+        raise ArtifactInvalid(
+            f"{name} {what} {MIGRATIONS_TABLE}: it is not a database of this site. {outcome}", LEGACY_HINT
+        )
 
 
 def state_of(applied: Sequence[str], name: str) -> MigrationState:

@@ -8,6 +8,7 @@ from ops.backups.file_content import COPY_AGAIN, require_backup
 from ops.backups.manifest import Kind, Manifest, Origin, TableDigest
 from ops.backups.sources import from_open_file, from_start
 from ops.backups.verify import count_rows
+from ops.databases.migration_state import require_recorded
 from ops.errors import ArtifactInvalid
 from ops.models import Run
 from ops.runs.context import OpsContext
@@ -36,6 +37,7 @@ def upload(context: OpsContext, run: RunRecorder, *, file: IO[bytes], named: str
     except ArtifactInvalid as error:
         hint = error.hint or COPY_AGAIN
         raise ArtifactInvalid(f"{named} cannot be restored. {error.message} {NOTHING}", hint) from error
+    require_recorded(rows, named, NOTHING)
     now = dt.datetime.now(dt.UTC)
     name = context.repository.next_name(kind, now)
     run.reserve_file(name)

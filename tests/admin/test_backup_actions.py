@@ -244,6 +244,25 @@ class TestUploading:
         assert not Backup.objects.exists()
         assert not list(storage.glob("homerack_*"))
 
+    def test_upload_without_migrations_is_refused(self, admin: Client) -> None:
+        content = re.sub(rb"COPY public\.django_migrations .*?\n\\\.\n", b"", dump(), flags=re.DOTALL)
+        (message,) = messages_of(self.send(admin, gzip.compress(content)))
+        expected = "mine.sql.gz has no table django_migrations: it is not a database of this site. Nothing was kept."
+        assert message.startswith(expected)
+        assert not Backup.objects.exists()
+
+    def test_restore_page_of_an_upload_without_migrations_offers_no_restore(
+        self, admin: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.send(admin, gzip.compress(dump()))
+        upload = Backup.objects.get(origin="upload")
+        # The tests connect as a superuser, which loads no untrusted file.
+        monkeypatch.setattr("ops.admin.restore.require_restorable", lambda *_source, **_options: None)
+        monkeypatch.setattr("ops.backups.preview.rows_in_backup", lambda _engine, _source: {"lab": 3})
+        page = text(admin.get(f"{LIST}{upload.pk}/restore/"))
+        assert f"{upload.name} has no table django_migrations: it is not a database of this site." in page
+        assert 'name="password"' not in page
+
     def test_upload_of_sqlite_file_is_refused_on_postgresql(self, admin: Client) -> None:
         (message,) = messages_of(self.send(admin, b"SQLite format 3\x00" + bytes(100), "lab.db"))
         assert message.startswith("lab.db is a SQLite file, but the live database is PostgreSQL. Nothing was kept.")

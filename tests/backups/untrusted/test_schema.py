@@ -7,7 +7,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from ops.backups.untrusted.schema import last_nodes
 from ops.databases import migration_state
-from ops.databases.migration_state import migration_skew, require_known, state_of
+from ops.databases.migration_state import migration_skew, require_known, require_recorded, state_of
 from ops.errors import ArtifactInvalid, PreconditionFailed
 
 
@@ -27,6 +27,18 @@ def test_state_of_a_file_without_migrations_is_refused_with_the_next_command() -
     with pytest.raises(ArtifactInvalid, match="has no table django_migrations") as refusal:
         state_of((), "old.sql")
     assert "migrate_to_postgres --sqlite-path FILE" in refusal.value.hint
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"), [({"lab": 3}, "no table"), ({"django_migrations": 0}, "an empty table"), ({}, "no table")]
+)
+def test_require_recorded_refuses_rows_without_migrations(rows: dict[str, int], found: str) -> None:
+    with pytest.raises(ArtifactInvalid) as refusal:
+        require_recorded(rows, "old.db", "Nothing was kept.")
+    message = f"old.db has {found} django_migrations: it is not a database of this site. Nothing was kept."
+    assert refusal.value.message == message
+    assert refusal.value.hint
+    require_recorded({"django_migrations": 1}, "old.db", "")
 
 
 @pytest.mark.parametrize(
