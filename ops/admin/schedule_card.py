@@ -10,7 +10,7 @@ from django.utils.text import capfirst
 from ops.admin.run_detail import BADGES, duration_of
 from ops.admin.schedule_form import TimingForm
 from ops.conf import conf, setting_name
-from ops.models import Run
+from ops.models import Backup, Run
 from ops.schedules import timetable
 from ops.schedules.builtin import BUILT_IN, BuiltIn, Timing, describe
 from ops.utils import clock
@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from django_celery_beat.models import PeriodicTask
 
 BACK_UP = "ops.tasks.back_up"
+RESTORE_TEST = "ops.tasks.restore_test"
 HOUR = dt.timedelta(hours=1)
 MAX_AGE = "BACKUP_MAX_AGE_HOURS"
 COMMANDS: Mapping[str, str] = {
     BACK_UP: "manage.py backup_database",
     "ops.tasks.copy_backups": "manage.py copy_backups",
     "ops.tasks.prune": "manage.py prune_backups",
-    "ops.tasks.restore_test": "manage.py verify_backup --latest --restore",
+    RESTORE_TEST: "manage.py verify_backup --latest --restore",
 }
 """What does the same, where there is no worker."""
 
@@ -98,6 +99,12 @@ class ScheduleCard:
                 f"No other storage location is configured ({setting_name('BACKUP_LOCATIONS')}), so nothing is copied."
             )
         return ""
+
+    @property
+    def unrecorded(self) -> str:
+        """Why no run may be recorded, or ''."""
+        needs_backup = self.schedule.task == RESTORE_TEST
+        return "" if needs_backup and Backup.objects.verified().exists() else self.schedule.unrecorded
 
     @property
     def command(self) -> str:

@@ -113,6 +113,7 @@ def render(
         request,
         "ops/admin/schedules.html",
         title="Schedules",
+        opts=None,
         show_back_button=False,
         cards=cards,
         others=others,

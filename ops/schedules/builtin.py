@@ -111,7 +111,7 @@ BUILT_IN = (
         task="ops.tasks.restore_test",
         description="Restores the newest verified backup into a scratch database, and compares.",
         kinds=(Run.Kind.RESTORE_TEST,),
-        unrecorded="Without a verified backup nothing starts.",
+        unrecorded="There is no verified backup yet, and without one nothing starts.",
         default=Timing(hour=3, minute=30, days=(7,)),
         expire_seconds=48 * HOUR,
     ),

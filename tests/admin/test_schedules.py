@@ -26,7 +26,7 @@ from ops.runs.schedule_rows import apply_schedules
 from ops.schedules import timetable
 from ops.schedules.builtin import BUILT_IN, Timing
 from ops.stored_settings import StoredSettings
-from tests.admin.support import add_run, messages_of
+from tests.admin.support import add_backup, add_run, messages_of
 
 pytestmark = pytest.mark.django_db
 PAGE, RUN_NOW = "/admin/ops/run/schedules/", "/admin/ops/run/schedules/run-now/"
@@ -122,6 +122,20 @@ def test_next_start_is_in_words(ada: Client, monkeypatch: pytest.MonkeyPatch) ->
 def test_last_run_is_the_newest_run_of_the_kind_whoever_requested_it(ada: Client) -> None:
     """It never contradicts the list of runs, also after a change has reset the start that beat remembers."""
     assert "Last run none so far" in card(ada.get(PAGE), "Back up")
+
+
+def test_card_of_restore_tests_says_that_a_verified_backup_is_missing_until_there_is_one(ada: Client) -> None:
+    missing = "There is no verified backup yet, and without one nothing starts."
+    add_backup(verified_level="", verified_at=None)
+    assert missing in card(ada.get(PAGE), "Restore test")
+    add_backup()
+    assert missing not in card(ada.get(PAGE), "Restore test")
+
+
+def test_breadcrumb_has_no_list_of_runs_above_the_page(ada: Client) -> None:
+    above = ada.get(PAGE).content.decode().partition('class="ops-page"')[0]
+    assert "Schedules" in above
+    assert '<a href="/admin/ops/run/"' not in above.partition("<main")[2]
     old = dt.datetime(2026, 3, 7, 2, 0, tzinfo=dt.UTC)
     add_run(kind="backup", status="failed", requested_at=old, started_at=old, requested_by="scheduler")
     newest = add_run(kind="backup", requested_by="bob@example.com")
@@ -142,12 +156,12 @@ def test_last_run_of_expired_databases_is_the_newest_of_both_kinds(ada: Client) 
 def test_number_of_queries_is_constant(ada: Client, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     ada.get(PAGE)
     hourly = IntervalSchedule.objects.create(every=1, period="hours")
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         ada.get(PAGE)
     for number in range(20):
         PeriodicTask.objects.create(name=f"Mine {number}", task="shop.tasks.send", interval=hourly)
         add_run(kind="backup")
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         ada.get(PAGE)
 
 
