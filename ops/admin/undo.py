@@ -22,6 +22,9 @@ from ops.utils.formatting import format_local, format_size
 
 LONGEST_CHAIN = 100
 """Undos after one restore."""
+UNKNOWN = (
+    "The database server does not answer, so it is not known whether a previous database is kept. Try again later."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +86,15 @@ class PreviousPresenter:
 def find_previous() -> PreviousPresenter | None:
     """None if no previous database is kept, and if the server does not answer."""
     try:
-        context = get_context()
-        previous = context.engine.swap_strategy().previous_database()
+        return read_previous()
     except (OpsError, psycopg2.Error):
         return None
+
+
+def read_previous() -> PreviousPresenter | None:
+    """None if no previous database is kept. Raises OpsError and psycopg2.Error if that is not known."""
+    context = get_context()
+    previous = context.engine.swap_strategy().previous_database()
     if previous is None:
         return None
     until = previous.replaced_at + dt.timedelta(days=context.previous_days)
@@ -124,9 +132,12 @@ def drop_previous_database(admin: IndexAdmin[Backup], request: HttpRequest) -> H
 
 def _confirm_and_enqueue(admin: IndexAdmin[Backup], request: HttpRequest, kind: Run.Kind) -> HttpResponse:
     require_start(request, kind)
-    previous = find_previous()
+    try:
+        previous, warning = read_previous(), "No previous database is kept."
+    except (OpsError, psycopg2.Error):
+        previous, warning = None, UNKNOWN
     if previous is None:
-        messages.warning(request, "No previous database is kept.")
+        messages.warning(request, warning)
         return HttpResponseRedirect(reverse(BACKUP_LIST))
     context = get_context()
     rights = operations.rights_of_undo(context.engine) if kind == Run.Kind.UNDO else None

@@ -20,7 +20,7 @@ from ops.models import Run
 from ops.operations.restore import require_confirmed
 from ops.runs.results import UNDO
 from ops.utils.formatting import format_local
-from tests.admin.support import add_run, text
+from tests.admin.support import add_run, messages_of, text
 
 pytestmark = pytest.mark.django_db
 LIST, PAGE, DROP = (f"/admin/ops/backup/{name}" for name in ("", "undo/", "drop-previous-database/"))
@@ -106,6 +106,19 @@ def test_pages_without_the_rows_of_runs_name_the_time(admin_client: Client, keep
 
 def test_list_without_a_previous_database_offers_no_undo(admin_client: Client) -> None:
     assert PAGE not in text(admin_client.get(LIST))
+
+
+@pytest.mark.parametrize("page", [PAGE, DROP])
+def test_page_says_that_it_is_not_known_what_a_server_that_does_not_answer_keeps(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    def fail() -> None:
+        raise psycopg2.OperationalError("too many connections")
+
+    strategy = SimpleNamespace(previous_database=fail)
+    engine: Any = SimpleNamespace(swap_strategy=lambda: strategy, database="lab", where="the database lab")
+    monkeypatch.setattr(undo, "get_context", lambda: SimpleNamespace(engine=engine, previous_days=3))
+    assert messages_of(admin_client.get(page)) == [undo.UNKNOWN]
 
 
 def test_list_is_shown_when_the_server_does_not_say_what_it_keeps(
