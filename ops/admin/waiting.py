@@ -87,7 +87,8 @@ def explain_fault(state: QueueState, other: Run | None) -> Waiting:
     return Waiting(
         reason=Reason.SILENT_WORKER,
         text=f"The worker has not answered since {since}: it is frozen or overloaded.{known}",
-        hint="The run starts when the worker goes on. If it does not, end its process and start another:",
+        hint="The run starts when the worker goes on. If it does not, end its process. What started the worker may"
+        " start another by itself. If none runs a minute later, start one:",
         command=start,
     )
 

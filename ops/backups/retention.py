@@ -108,7 +108,7 @@ def not_ours_reason(record: BackupRecord, engine: str, database: str) -> str:
     if record.manifest is None:
         return "kept because its manifest cannot be read"
     if record.manifest.untrusted:
-        return "kept because only users delete uploads"
+        return "kept as an upload: only a user deletes it"
     if record.trust is not Trust.SIGNED:
         return f"kept because this installation did not make it ({record.trust})"
     if (record.manifest.engine, record.manifest.database) != (engine, database):

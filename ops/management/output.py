@@ -306,7 +306,7 @@ def show_rights(console: Console, change: RightsChange) -> None:
     """Users whose accounts change, by name; those with more permissions than today first."""
     if change.unknown:
         console.print(change.unknown, style="yellow", soft_wrap=True, markup=False)
-        console.print("Passwords, groups and permissions will be those of the restored database.")
+        console.print("Passwords, groups and permissions will be those of the database that replaces this one.")
         return
     for section in sections(change):
         text = f"{section.heading}:" if section.grave else f"{section.heading}: {', '.join(section.lines)}"

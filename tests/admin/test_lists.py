@@ -127,7 +127,7 @@ def days_ago(number: int) -> dt.datetime:
             ("until the next pruning", "older than 7 days, and its"),
         ),
         ({"taken_at": days_ago(8), "pinned": True}, ("because it is pinned", "")),
-        ({"taken_at": days_ago(8), "origin": "upload"}, ("because only users delete uploads", "")),
+        ({"taken_at": days_ago(8), "origin": "upload"}, ("as an upload", "only a user deletes it")),
     ],
 )
 def test_kept_column_shows_date_and_reason_without_the_word_kept(
