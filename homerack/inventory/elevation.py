@@ -71,12 +71,14 @@ class Elevation:
 def draw(elevation: Elevation) -> str:
     """The whole drawing as one ``<svg>`` element. All text in it is escaped."""
     height = elevation.drawn_height_u * UNIT + 2 * MARGIN
-    attributes = f'viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(describe(elevation))}"'
+    attributes = f'viewBox="0 0 {WIDTH} {height}" role="group" aria-label="{escape(describe(elevation))}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="rack-elevation" {attributes}>',
         f'<rect class="rack-frame" x="1" y="1" width="{WIDTH - 2}" height="{height - 2}" rx="8"/>',
+        '<g aria-hidden="true">',  # the label and the links say the same
         *draw_units(elevation),
         *draw_free_space(elevation),
+        "</g>",
         # Devices of legacy files may overlap. The smaller one is drawn on top, so that both are visible.
         *(draw_device(device, elevation) for device in sorted(elevation.devices, key=lambda device: -device.height_u)),
         "</svg>",

@@ -27,6 +27,12 @@ def mistakes_of_form(form: forms.BaseForm) -> list[Any]:
 
 
 @register.filter
+def with_name(field: forms.BoundField, name: str = "") -> SafeString:
+    """The field of a table, named by `name` or its label: the head of its column is not visible on a phone."""
+    return field.as_widget(attrs={"aria-label": name or str(field.label)})
+
+
+@register.filter
 def with_landmarks(page: SafeString) -> SafeString:
     """unfold's page with a main landmark, and with the place that the skip link leads to.
 

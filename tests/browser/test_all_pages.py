@@ -128,7 +128,9 @@ def test_crawl_visits_each_named_address_and_finds_no_broken_link(console: Crawl
 # --- How it looks -------------------------------------------------------------------------------------------------
 MAIN_PAGES = (
     "admin:index",
+    "admin:inventory_device_changelist",
     "admin:inventory_device_history",
+    "admin:inventory_rack_change",
     "admin:ops_backup_restore",
     "admin:ops_run_change",
 )

@@ -81,7 +81,7 @@ def test_long_name_is_shortened_and_complete_in_the_title() -> None:
 
 def test_drawing_has_an_aria_label() -> None:
     drawn = ET.fromstring(draw(rack(MountedDevice(name="nas", start_u=2, height_u=1.5), height_u=4)))
-    assert (drawn.get("role"), drawn.get("aria-label")) == ("img", "Front of Main, 4 units, 1 device. U2 to U3: nas")
+    assert (drawn.get("role"), drawn.get("aria-label")) == ("group", "Front of Main, 4 units, 1 device. U2 to U3: nas")
     assert ET.fromstring(draw(rack())).get("aria-label") == "Front of Main, 10 units, no devices"
 
 

@@ -32,7 +32,7 @@
     if (element.matches("a[href], button, input, select, textarea, summary, option")) return;
     if (element.dataset.frame || element.hasAttribute("contenteditable")) return;
     const isHandled = element.matches("[x-on\\:click], [\\@click], [onclick]");
-    if (element.matches("label") && element.control && isShown(element.control)) return;
+    if (element.matches("label") && element.control && !element.control.closest(".hidden")) return;
     if (CLOSES.test(handlerOf(element)) && !element.textContent.trim()) return; // the backdrop of a sheet: Escape
     if (!isHandled && !element.matches("label")) {
       // It looks as if it could be clicked because of what it contains, or is contained in.
@@ -65,6 +65,32 @@
       if (control) nameIcon(control);
       icon.setAttribute("aria-hidden", "true");
     }
+  }
+
+  // select2's button has the chosen value as its name, and none while nothing is chosen.
+  function nameChoice(button) {
+    const field = button.closest(".select2")?.previousElementSibling;
+    const label = field?.getAttribute("aria-label") ?? field?.labels?.[0]?.textContent.replace(/[*:\s]+$/, "").trim();
+    const value = button.querySelector(".select2-selection__rendered");
+    if (!label || !value) return;
+    button.setAttribute("aria-label", label);
+    button.removeAttribute("aria-labelledby");
+    button.setAttribute("aria-describedby", value.id);
+    value.removeAttribute("role"); // nobody can write there
+    value.removeAttribute("aria-readonly");
+  }
+
+  // simplebar makes a landmark of each part that may scroll, all with one name, and a stop even where nothing scrolls.
+  function nameScroller(part) {
+    const heading = document.getElementById(part.closest("[aria-labelledby]")?.getAttribute("aria-labelledby"));
+    const name = part.closest("#nav-sidebar") ? "Menu" : part.closest("#changelist-filter") ? "Filters" : heading?.textContent;
+    part.setAttribute("role", "group");
+    part.setAttribute("aria-label", (name ?? document.querySelector("h1")?.textContent ?? "Content").trim());
+    const watch = new ResizeObserver(() => {
+      const scrolls = part.scrollWidth > part.clientWidth + 1 || part.scrollHeight > part.clientHeight + 1;
+      scrolls ? (part.tabIndex = 0) : part.removeAttribute("tabindex");
+    });
+    [part, ...part.children].forEach((element) => watch.observe(element));
   }
 
   // --- Pop-ups ---------------------------------------------------------------------------------------------------
@@ -117,10 +143,13 @@
 
   const scopeOf = (element, name) => Alpine.closestDataStack(element).find((data) => name in data);
 
-  function enter(popup) {
+  // A busy browser takes longer to show a panel, which cannot have the focus before.
+  function enter(popup, tries = 40) {
     if (!popup.isOpen() || STAYS_OPEN.has(popup.name)) return;
     const panel = popup.panel();
-    if (panel) stopsOf(panel)[0]?.focus();
+    if (!panel || panel.contains(document.activeElement)) return;
+    stopsOf(panel)[0]?.focus();
+    if (tries && !panel.contains(document.activeElement)) setTimeout(() => enter(popup, tries - 1), 25);
   }
 
   function leave(popup) {
@@ -213,6 +242,8 @@
     if (root instanceof Element && root.matches(HANDLED)) found.push(root);
     found.forEach(upgrade);
     hideIcons(root);
+    root.querySelectorAll(".select2-selection--single").forEach(nameChoice);
+    root.querySelectorAll(".simplebar-content-wrapper[role=region]").forEach(nameScroller);
     for (const field of root.querySelectorAll(".select2-search__field:not([aria-label])")) {
       const label = field.closest(".select2")?.previousElementSibling?.labels?.[0]?.textContent.trim();
       field.setAttribute("aria-label", label || "Search");
