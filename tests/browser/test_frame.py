@@ -220,3 +220,26 @@ def test_search_of_the_sidebar_opens_a_result_with_enter(site: Site) -> None:
         search.press("ArrowDown")
         search.press("Enter")
         page.wait_for_url("**/inventory/rack/")
+
+
+def test_row_of_a_form_is_removed_and_kept_with_the_keyboard(site: Site) -> None:
+    with site.page() as page:
+        site.sign_in(page)
+        open_page(page, "/admin/inventory/device/1/change/")
+        remove, notice = page.get_by_role("checkbox", name="Remove"), page.get_by_text("This item will be deleted.")
+        remove.focus()
+        page.keyboard.press("Space")
+        expect(notice).to_be_visible()
+        page.keyboard.press("Space")
+        expect(notice).to_be_hidden()
+
+
+def test_form_on_a_phone_has_save_first_and_delete_last(site: Site) -> None:
+    with site.page(width=390) as page:
+        site.sign_in(page)
+        open_page(page, "/admin/inventory/rack/1/change/")
+        places = {
+            name: page.locator("#submit-row").get_by_text(name, exact=True).bounding_box() or {}
+            for name in ("Save", "Save and add another", "Delete rack")
+        }
+        assert list(places) == sorted(places, key=lambda name: places[name]["y"])

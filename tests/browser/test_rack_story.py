@@ -125,7 +125,7 @@ def open_device_form(page: Page, unit: str) -> Locator:
     """The form of a Merlin K8 in the garage; the field of its unit."""
     add(page, "Devices", "device")
     choose(page, "model", "Merlin K8")
-    page.get_by_text("Add another Rack position").click()
+    page.get_by_text("Add rack position").click()
     choose(page, "positions-0-rack", "Garage")
     lowest = page.locator("#id_positions-0-start_u")
     lowest.fill(unit)

@@ -242,6 +242,9 @@
     if (root instanceof Element && root.matches(HANDLED)) found.push(root);
     found.forEach(upgrade);
     hideIcons(root);
+    for (const { dataset } of root.querySelectorAll("td[data-label], th[data-label]")) {
+      dataset.label = dataset.label.charAt(0).toUpperCase() + dataset.label.slice(1); // as the heads of the columns
+    }
     root.querySelectorAll(".select2-selection--single").forEach(nameChoice);
     root.querySelectorAll(".simplebar-content-wrapper[role=region]").forEach(nameScroller);
     for (const field of root.querySelectorAll(".select2-search__field:not([aria-label])")) {
