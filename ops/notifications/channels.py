@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ops.conf import conf
 from ops.errors import PreconditionFailed
+from ops.notifications.reasons import explain_failure
 from ops.utils.redaction import redact
 from ops.utils.single_flight import SingleFlight
 
@@ -86,8 +87,15 @@ def send(url: str, message: Message) -> Delivery:
             return Delivery(target=target, accepted=False, response="Not a URL that apprise supports.")
         kind = apprise.NotifyType.FAILURE if message.is_bad else apprise.NotifyType.SUCCESS
         accepted = bool(service.notify(body=message.text, title=message.heading, notify_type=kind))
-    response = redact_url(summarize_log(lines), url) or ("Accepted." if accepted else "Rejected, without a reason.")
-    return Delivery(target=target, accepted=accepted, response=response)
+    said = summarize_log(lines)
+    if not accepted:
+        return Delivery(target=target, accepted=False, response=failure(said, url) or "Rejected, without a reason.")
+    return Delivery(target=target, accepted=True, response=redact_url(said, url) or "Accepted.")
+
+
+def failure(said: str, url: str) -> str:
+    """A plain sentence, where the reason is known, before what was `said` of the failure."""
+    return f"{explain_failure(said, where_of(url))} {redact_url(said, url)}".strip()
 
 
 def ping_heartbeat(url: str, *, success: bool) -> Delivery:
@@ -103,7 +111,8 @@ def ping_heartbeat(url: str, *, success: bool) -> Delivery:
         error.close()
     except (OSError, ValueError, HTTPException) as error:  # the last: what is no HTTP, such as the banner of SSH
         response, accepted = f"{type(error).__name__}: {error}", False
-    return Delivery(target=safe_label(url), accepted=accepted, response=redact_url(response.strip(), url))
+    shown = redact_url(response.strip(), url) if accepted else failure(response.strip(), url)
+    return Delivery(target=safe_label(url), accepted=accepted, response=shown)
 
 
 def failure_url(url: str) -> str:
@@ -152,6 +161,13 @@ def host_of(url: str) -> str:
     """Without `urlsplit`, which raises ValueError for a bracket in a password."""
     host = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2].partition(":")[0]
     return host if HOSTNAME.match(host) else ""
+
+
+def where_of(url: str) -> str:
+    """``lab.example.org:8080``: the host with the port, if the URL has one; '' without a host."""
+    host = host_of(url)
+    port = re.match(r":\d{1,5}(?=[/?#]|\Z)", url.partition(host)[2]) if host else None
+    return f"{host}{port[0]}" if port else host
 
 
 def with_timeouts(url: str) -> str:
