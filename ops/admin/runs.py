@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Case, F, JSONField, QuerySet, When
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
@@ -29,6 +29,8 @@ from ops.maintenance import maintenance_exempt
 from ops.models import Run
 from ops.runs import executor
 from ops.runs.authorization import may_start
+from ops.runs.results import SettingsResult, read_result
+from ops.runs.setting_words import describe_change
 from ops.utils.formatting import format_duration, format_local, time_zone_name
 
 
@@ -41,9 +43,11 @@ class RunAdmin(IndexAdmin[Run]):
     ordering = ("-requested_at",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        """Without logs and results, which may be long."""
+        """Without logs and results, which may be long; `changed` is the result of a change of settings."""
         rows = super().get_queryset(request)
-        return rows.defer("log", "result", "arguments", "stages")
+        result = When(kind=Run.Kind.SETTINGS, then=F("result"))
+        changed = Case(result, default=None, output_field=JSONField())
+        return rows.defer("log", "result", "arguments", "stages").annotate(changed=changed)
 
     def get_urls(self) -> list[URLPattern]:
         cancel = maintenance_exempt(self.admin_site.admin_view(self.cancel_view))
@@ -92,7 +96,8 @@ class RunAdmin(IndexAdmin[Run]):
     @admin.display(description="backup", ordering="backup")
     def backup_name(self, run: Run) -> SafeString | str:
         if not run.backup:
-            return "–"
+            change = first_change(run)
+            return format_html('<span class="ops-quiet ops-remark">{}</span>', change) if change else "–"
         # A narrow screen may break the name after its parts.
         parts = format_html_join(SafeString("_<wbr>"), "{}", ((part,) for part in run.backup.split("_")))
         return format_html('<span class="ops-name">{}</span>', parts)
@@ -134,6 +139,15 @@ class RunAdmin(IndexAdmin[Run]):
         if not RunPresenter(run).may_be_cancelled or not executor.cancel(run, by=request.user.get_username()):
             messages.warning(request, "This run can no longer be cancelled.")
         return HttpResponseRedirect(reverse("admin:ops_run_change", args=[run.pk]))
+
+
+def first_change(run: Run) -> str:
+    """The first setting that `run`, a row of the list, has changed, and how many others; '' for other runs."""
+    result = read_result(run.kind, getattr(run, "changed", None) or {})
+    if not isinstance(result, SettingsResult) or not result.changes:
+        return ""
+    first, *others = result.changes
+    return f"{describe_change(first)}{f', and {len(others)} more' if others else ''}"
 
 
 def may_cancel(request: HttpRequest, run: Run) -> bool:

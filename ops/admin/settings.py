@@ -56,6 +56,12 @@ class NumberPresenter:
         return WORDS[self.effective.name][1]
 
     @property
+    def mistakes(self) -> list[tuple[str, str, str]]:
+        """The id of the field, its label, and what is wrong there."""
+        errors = self.field.errors if self.field else ()
+        return [(f"id_{self.effective.name}", f"{self.before} … {self.after}", str(error)) for error in errors]
+
+    @property
     def default(self) -> int:
         return int(getattr(conf, self.effective.name))
 
@@ -140,6 +146,7 @@ def show(admin: IndexAdmin[Backup], request: HttpRequest, form: NumbersForm, err
         error=error,
         form=form,
         numbers=numbers,
+        mistakes=[mistake for each in numbers for mistake in each.mistakes],
         has_fixed=any(each.effective.is_fixed for each in numbers),
         has_changeable=any(not each.effective.is_fixed for each in numbers),
         long_run=long_run(stored_settings.policy_of(stored_settings.read_or_default())),

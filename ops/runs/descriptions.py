@@ -36,6 +36,7 @@ from ops.runs.results import (
     UploadResult,
     VerificationResult,
 )
+from ops.runs.setting_words import describe_change
 from ops.utils.formatting import (
     format_datetime,
     format_duration,
@@ -194,12 +195,7 @@ def _(result: EditResult) -> list[str]:
 
 @describe.register
 def _(result: SettingsResult) -> list[str]:
-    changed = [
-        f"{change.name}: {change.after}, before {change.before}."
-        if change.after != change.before
-        else f"{change.name}: replaced ({change.after})."
-        for change in result.changes
-    ]
+    changed = [f"{describe_change(change)}." for change in result.changes]
     return changed or ["The settings were written again."]
 
 

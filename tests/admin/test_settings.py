@@ -79,17 +79,18 @@ def test_page_has_words_for_every_number() -> None:
 def test_numbers_are_saved_recorded_and_shown_with_their_source(administrator: Client) -> None:
     assert "Set here" not in text(administrator.get(PAGE))
     answer = save(administrator, BACKUP_RETENTION_DAYS="30", BACKUP_KEEP_WEEKLY=" 4 ")
-    assert messages_of(answer) == [
-        "The settings were saved. BACKUP_RETENTION_DAYS: 30, before 7. BACKUP_KEEP_WEEKLY: 4, before 0."
-    ]
+    changed = "Keep all backups for … days: 30, before 7. Keep one backup of each of the last … weeks: 4, before 0."
+    assert messages_of(answer) == [f"The settings were saved. {changed}"]
     assert stored_settings.read().numbers == {"BACKUP_RETENTION_DAYS": 30, "BACKUP_KEEP_WEEKLY": 4}
     shown = text(administrator.get(PAGE))
     assert value_of(shown, "BACKUP_RETENTION_DAYS") == "30"
     assert shown.count("<span>Set here</span>") == 2
     run = Run.objects.get()
     assert (run.kind, run.requested_by) == ("settings", "nobody@example.com")
-    assert "BACKUP_RETENTION_DAYS: 30, before 7." in text(administrator.get(f"/admin/ops/run/{run.pk}/change/"))
+    assert "Keep all backups for … days: 30, before 7." in text(administrator.get(f"/admin/ops/run/{run.pk}/change/"))
     assert f"/admin/ops/run/?kind__exact={run.kind}" in shown
+    listed = text(administrator.get("/admin/ops/run/"))
+    assert "Keep all backups for … days: 30, before 7, and 1 more<" in listed
     assert "Change of settings" in text(administrator.get(f"/admin/ops/run/?kind__exact={run.kind}"))
 
 
@@ -106,7 +107,8 @@ def test_change_keeps_what_another_user_has_changed_meanwhile(administrator: Cli
     save(administrator, BACKUP_RETENTION_DAYS="365")
     backups_of_days(1, 10)
     answer = administrator.post(PAGE, {"action": "save"} | form | initial | {"UNDO_KEEP_DAYS": "9"})
-    assert messages_of(answer)[-1] == "The settings were saved. UNDO_KEEP_DAYS: 9, before 3."
+    changed = "Keep the previous database of a restore for … days: 9, before 3."
+    assert messages_of(answer)[-1] == f"The settings were saved. {changed}"
     assert stored_settings.read().numbers == {"BACKUP_RETENTION_DAYS": 365, "UNDO_KEEP_DAYS": 9}
 
 
@@ -116,6 +118,9 @@ def test_wrong_number_is_an_error_at_the_field_and_entered_values_stay(administr
     assert re.findall(r'id="(\w+)_error">([^<]*)', shown) == [
         ("id_BACKUP_RETENTION_DAYS", "Enter a whole number from 1 to 36,500.")
     ]
+    mistake = "Keep all backups for … days</a>: Enter a whole number from 1 to 36,500."
+    assert f'<a class="ops-link" href="#id_BACKUP_RETENTION_DAYS">{mistake}' in shown
+    assert "Nothing was saved. Correct this mistake, and save again." in shown
     assert value_of(shown, "BACKUP_KEEP_YEARLY") == "3"
     if entered.isprintable() and entered:
         assert value_of(shown, "BACKUP_RETENTION_DAYS") == entered
@@ -127,7 +132,7 @@ def test_number_goes_back_to_the_default(administrator: Client) -> None:
     save(administrator, UNDO_KEEP_DAYS="9")
     assert "Back to the default (3)" in text(administrator.get(PAGE))
     assert messages_of(administrator.post(PAGE, {"default": "UNDO_KEEP_DAYS"}))[-1].endswith(
-        "UNDO_KEEP_DAYS: 3, before 9."
+        "Keep the previous database of a restore for … days: 3, before 9."
     )
     assert "Back to the default" not in text(administrator.get(PAGE))
 

@@ -180,7 +180,8 @@ def test_change_is_recorded_with_the_name_of_the_user(administrator: Client, url
     post(administrator, "add", url=url)
     run = Run.objects.get()
     assert (run.kind, run.status, run.requested_by) == ("settings", "succeeded", "nobody@example.com")
-    assert "NOTIFY_URLS: json at 127.0.0.1, before none." in text(administrator.get(f"/admin/ops/run/{run.pk}/change/"))
+    shown = text(administrator.get(f"/admin/ops/run/{run.pk}/change/"))
+    assert "Targets of notifications: json at 127.0.0.1, before none." in shown
     assert "/admin/ops/run/?kind__exact=settings" in text(administrator.get(PAGE))
 
 

@@ -52,7 +52,10 @@ def test_change_of_numbers_counts_at_once_and_is_recorded_without_a_lock() -> No
     assert (recorded.status, recorded.requested_by) == (Run.Status.SUCCEEDED, "ada@example.com")
     result = read_result(recorded.kind, recorded.result)
     assert result
-    assert describe(result) == ["BACKUP_RETENTION_DAYS: 30, before 7.", "UNDO_KEEP_DAYS: 7, before 3."]
+    assert describe(result) == [
+        "Keep all backups for … days: 30, before 7.",
+        "Keep the previous database of a restore for … days: 7, before 3.",
+    ]
 
 
 def test_number_goes_back_to_its_default() -> None:
@@ -139,8 +142,8 @@ def test_targets_are_recorded_without_their_secrets(directory: Path) -> None:
     assert "secret-token" not in recorded_text(directory)
     results = [read_result(Run.Kind.SETTINGS, each.result) for each in Run.objects.order_by("requested_at")]
     assert [describe(result) for result in results if result] == [
-        ["NOTIFY_URLS: json at lab.example.org, before none."],
-        ["HEARTBEAT_URL: https at hc.example.org, before none."],
+        ["Targets of notifications: json at lab.example.org, before none."],
+        ["Heartbeat monitor: https at hc.example.org, before none."],
     ]
 
 
@@ -149,7 +152,7 @@ def test_targets_keep_the_others_and_another_token_is_a_change() -> None:
     operations.add_target(get_context(), run(), TOKEN)
     result = change_targets(get_context(), run(), lambda _urls: [f"{TOKEN}-2"])
     assert stored_settings.heartbeat_url() == "https://hc.example.org/1"
-    assert describe(result) == ["NOTIFY_URLS: replaced (json at lab.example.org)."]
+    assert describe(result) == ["Targets of notifications: replaced (json at lab.example.org)."]
 
 
 def test_target_is_added_to_those_that_others_have_added_meanwhile_and_only_once() -> None:
