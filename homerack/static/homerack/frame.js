@@ -83,7 +83,8 @@
   // simplebar makes a landmark of each part that may scroll, all with one name, and a stop even where nothing scrolls.
   function nameScroller(part) {
     const heading = document.getElementById(part.closest("[aria-labelledby]")?.getAttribute("aria-labelledby"));
-    const name = part.closest("#nav-sidebar") ? "Menu" : part.closest("#changelist-filter") ? "Filters" : heading?.textContent;
+    const name = part.closest("#nav-sidebar") ? "Menu" : part.closest("#changelist-filter") ? "Filters"
+      : part.querySelector("#command-results") ? "Search results" : heading?.textContent;
     part.setAttribute("role", "group");
     part.setAttribute("aria-label", (name ?? document.querySelector("h1")?.textContent ?? "Content").trim());
     const watch = new ResizeObserver(() => {
