@@ -186,7 +186,7 @@ def test_retention_is_changed_after_a_mistake_and_a_question(site: Site, page: P
 
     page.goto(SETTINGS)
     press(page, "button", re.compile(r"^Back to the default \(0\)"))
-    expect(page.get_by_text("BACKUP_KEEP_YEARLY: 0, before 2.")).to_be_visible()
+    expect(page.get_by_text("Keep one backup of each of the last … years: 0, before 2.")).to_be_visible()
     press(page, "link", "Changes of settings")
     rows = page.locator("#result_list tbody tr")
     expect(rows.filter(has_text="Change of settings")).to_have_count(rows.count())
