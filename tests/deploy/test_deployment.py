@@ -303,7 +303,7 @@ class TestBackups:
         manage = ("exec", "homerack-web", "python", "manage.py")
         assert health(machine)["status"] == "degraded"
         listed = machine.docker(*manage, "list_backups").splitlines()
-        suspicious = [line.split()[0] for line in listed if "suspicious" in line and line.startswith("homerack_")]
+        suspicious = [line.split()[0] for line in listed if "SUSPICIOUS" in line and line.startswith("homerack_")]
         assert suspicious
         for name in suspicious:
             machine.docker(*manage, "decide_backup", name, "--wrong")
