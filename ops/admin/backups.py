@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, QueryDict
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
@@ -31,7 +31,7 @@ from ops.admin import (
 from ops.admin.backup_actions import Button, buttons_for, is_administrator, may
 from ops.admin.backup_detail import BackupPresenter
 from ops.admin.base import BACKUP_LIST, IndexAdmin, missing_worker
-from ops.admin.kept import Retention
+from ops.admin.kept import Retention, stored_sizes
 from ops.backups.retention import recommend
 from ops.backups.sources import UNKNOWN_ORIGIN
 from ops.models import Backup, Run
@@ -227,9 +227,8 @@ class BackupAdmin(IndexAdmin[Backup]):
 
 def recommendation() -> str:
     """What it would cost to keep weekly and monthly backups, where none are kept."""
-    newest = Backup.objects.good().order_by("-taken_at").values_list("size", flat=True).first()
-    used = Backup.objects.aggregate(bytes=Sum("size"))["bytes"]
-    return recommend(policy_from_settings(), now=clock.now(), used=used or 0, newest=newest or 0)
+    used, newest = stored_sizes()
+    return recommend(policy_from_settings(), now=clock.now(), used=used, newest=newest)
 
 
 def two_lines(first: str, second: str) -> SafeString:

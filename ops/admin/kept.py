@@ -2,15 +2,25 @@
 
 from functools import cached_property
 
+from django.db.models import Sum
+
 from ops import operations
 from ops.backups.retention import RetentionDecision
 from ops.errors import OpsError
+from ops.models import Backup
 from ops.runs.context import get_context
 from ops.utils.formatting import strip_kept
 
 UNKNOWN = "unknown: BACKUP_DIR cannot be read"
 NOWHERE = "although no storage location has its file"
 """No pruning deletes what is left of it."""
+
+
+def stored_sizes() -> tuple[int, int]:
+    """The bytes of all backups, and of the newest good one; 0 where there is none."""
+    used = Backup.objects.aggregate(bytes=Sum("size"))["bytes"]
+    newest = Backup.objects.good().order_by("-taken_at").values_list("size", flat=True).first()
+    return used or 0, newest or 0
 
 
 class Retention:

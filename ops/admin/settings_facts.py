@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Sum
 
 from ops import stored_settings
 from ops.admin.dashboard.locations import card_of, describe
+from ops.admin.kept import stored_sizes
 from ops.admin.notifications import labels
 from ops.backups.locations.coverage import KnownLocation
 from ops.backups.locations.location import POLICY_FIELDS, LocationSettings, read_settings
@@ -22,7 +22,6 @@ from ops.conf import conf, setting_name
 from ops.errors import OpsError
 from ops.health.copies import read_locations
 from ops.health.recovery import read_kits
-from ops.models import Backup
 from ops.schedules import timetable
 from ops.schedules.builtin import BUILT_IN
 from ops.schedules.builtin import describe as describe_timing
@@ -53,8 +52,7 @@ def source(name: str) -> str:
 
 def long_run(policy: Policy) -> list[str]:
     """How many backups `policy` keeps in the end, how much that is, and what is recommended besides."""
-    newest = Backup.objects.good().order_by("-taken_at").values_list("size", flat=True).first() or 0
-    used = Backup.objects.aggregate(bytes=Sum("size"))["bytes"] or 0
+    used, newest = stored_sizes()
     now = clock.now()
     number = expected_number(policy, now=now)
     size = f" They take about {format_size(number * newest)}, if each is as large as the newest." if newest else ""
@@ -84,10 +82,8 @@ class LocationFacts:
 def location_facts() -> list[LocationFacts]:
     """BACKUP_DIR, and the others as the last run that copied backups found them."""
     try:
-        (here, *others), configured = (
-            read_locations(),
-            {each.name: each for each in read_settings(conf.BACKUP_LOCATIONS)},
-        )
+        here, *others = read_locations()
+        configured = {each.name: each for each in read_settings(conf.BACKUP_LOCATIONS)}
     except OpsError as error:
         here, others, configured = KnownLocation(name=LOCAL, address=str(conf.BACKUP_DIR), type="directory"), [], {}
         return [local_facts(here, problem=error.message)]
