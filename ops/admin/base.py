@@ -155,12 +155,14 @@ def queued_already(run: Run) -> str:
 
 
 def equivalent_command(kind: Run.Kind, arguments: dict[str, Any]) -> str:
-    """The management command that does the same."""
-    name = shlex.quote(str(arguments.get("name") or next(iter(arguments.get("names", ())), "")))
+    """The management command that does the same. Without a name, a verification is of the newest backup."""
+    named = str(arguments.get("name") or next(iter(arguments.get("names", ())), ""))
+    name = shlex.quote(named) if named else "--latest"
     location = f" --location {shlex.quote(str(arguments['location']))}" if arguments.get("location") else ""
     return "manage.py " + {
         Run.Kind.BACKUP: "backup_database",
         Run.Kind.COPY: "copy_backups",
+        Run.Kind.PRUNE: "prune_backups",
         Run.Kind.VERIFICATION: f"verify_backup {name}{location}",
         Run.Kind.RESTORE_TEST: f"verify_backup {name} --restore{location}",
         Run.Kind.RESTORE: f"restore_database {name}{location}{' --untrusted' if arguments.get('untrusted') else ''}",

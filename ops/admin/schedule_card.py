@@ -1,12 +1,13 @@
 """What the page of schedules shows of each: what it is set to, when it starts next, and how its last run ended."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.utils.text import capfirst
 
+from ops.admin.base import equivalent_command
 from ops.admin.run_detail import BADGES, duration_of
 from ops.admin.schedule_form import TimingForm
 from ops.conf import conf, setting_name
@@ -30,13 +31,7 @@ BACK_UP = "ops.tasks.back_up"
 RESTORE_TEST = "ops.tasks.restore_test"
 HOUR = dt.timedelta(hours=1)
 MAX_AGE = "BACKUP_MAX_AGE_HOURS"
-COMMANDS: Mapping[str, str] = {
-    BACK_UP: "manage.py backup_database",
-    "ops.tasks.copy_backups": "manage.py copy_backups",
-    "ops.tasks.prune": "manage.py prune_backups",
-    RESTORE_TEST: "manage.py verify_backup --latest --restore",
-}
-"""What does the same, where there is no worker."""
+DROP_EXPIRED = "ops.tasks.drop_expired_previous"
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ class ScheduleCard:
 
     @property
     def command(self) -> str:
-        return COMMANDS.get(self.schedule.task, "")
+        return command_of(self.schedule)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +123,12 @@ class OtherSchedule:
     @property
     def last_start(self) -> str:
         return format_local(self.row.last_run_at) if self.row.last_run_at else "none so far"
+
+
+def command_of(schedule: BuiltIn) -> str:
+    """What does the same, where there is no worker; '' where no command does: only what has expired is dropped."""
+    is_like_a_run = schedule.kinds and schedule.task != DROP_EXPIRED
+    return equivalent_command(schedule.kinds[0], {}) if is_like_a_run else ""
 
 
 def times_of(row: "PeriodicTask") -> str:

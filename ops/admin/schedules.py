@@ -19,7 +19,14 @@ from ops.admin.base import (
     show_error,
 )
 from ops.admin.dashboard.status import Checks, scheduler_state, start_scheduler_checks
-from ops.admin.schedule_card import COMMANDS, OtherSchedule, ScheduleCard, last_runs, warnings_about
+from ops.admin.schedule_card import (
+    DROP_EXPIRED,
+    OtherSchedule,
+    ScheduleCard,
+    command_of,
+    last_runs,
+    warnings_about,
+)
 from ops.admin.schedule_form import TimingForm, focus_first_mistake, initial_of
 from ops.conf import conf
 from ops.errors import OpsError, PreconditionFailed
@@ -36,7 +43,6 @@ from ops.utils.formatting import format_local
 from ops.utils.single_flight import SingleFlight
 
 PAGE = "admin:ops_schedules"
-DROP_EXPIRED = "ops.tasks.drop_expired_previous"
 
 
 # --- The page -----------------------------------------------------------------------------------------------------
@@ -207,7 +213,7 @@ def run_now(admin: IndexAdmin[Run], request: HttpRequest) -> HttpResponse:
 def require_worker(schedule: BuiltIn) -> None:
     """Raises PreconditionFailed with the command that does the same."""
     if not has_worker():
-        command = COMMANDS.get(schedule.task)
+        command = command_of(schedule)
         hint = f"Or run: {command}" if command else ""
         raise PreconditionFailed(f"{missing_worker()}. Nothing was started.", hint)
 
