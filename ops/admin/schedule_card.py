@@ -149,7 +149,7 @@ def describe_next(row: "PeriodicTask | None") -> str:
 
 # --- Last runs ----------------------------------------------------------------------------------------------------
 def last_runs() -> dict[str, LastRun]:
-    """The newest run of each schedule by its task, whoever requested it: one query for each kind."""
+    """The newest run of each schedule by its task, also one that a user requested: one query for each kind."""
     found = {}
     for schedule in BUILT_IN:
         runs = filter(None, map(newest_run, schedule.kinds))
