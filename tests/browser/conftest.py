@@ -60,11 +60,11 @@ class Site:
             context.close()
         assert not faults.found, "\n".join(faults.found)
 
-    def sign_in(self, page: Page, email: str = "ada@example.com") -> None:
-        """Open the list of backups with a session that has begun elsewhere, which is cheaper than with a password."""
+    def sign_in(self, page: Page, email: str = "ada@example.com", path: str = "/admin/ops/backup/") -> None:
+        """Open a page with a session that has begun elsewhere, which is cheaper than with a password."""
         session = self.shell(SESSION_KEY.format(email)).strip()
         page.context.add_cookies([{"name": "sessionid", "value": session, "url": self.address}])
-        page.goto("/admin/ops/backup/")
+        page.goto(path)
 
     def sign_in_with_password(self, page: Page, email: str = "ada@example.com") -> None:
         page.goto("/admin/login/?next=/admin/ops/backup/")

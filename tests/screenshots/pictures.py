@@ -29,6 +29,7 @@ PICTURES = {
     "admin-runs": Picture(scene="calm", page="/admin/ops/run/", height=800),
     "admin-schedules": Picture(scene="calm", page="/admin/ops/run/schedules/", height=600),
     "admin-notifications": Picture(scene="calm", page=f"{LIST}notifications/", height=560),
+    "admin-settings": Picture(scene="calm", page=f"{LIST}settings/", height=1100),
     "admin-upload": Picture(scene="calm", page=f"{LIST}upload/", height=520),
     "admin-result": Picture(scene="restored", page="result", height=860),
     "admin-migrate": Picture(scene="restored", page=f"{LIST}migrate-to-postgresql/", height=700),
