@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.manifest import TableDigest
-from ops.databases.postgres.queries import fetch_row, fetch_value
+from ops.databases.postgres.queries import fetch_column, fetch_row, fetch_value
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback
 
@@ -39,11 +39,17 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't'
 ORDER BY pg_relation_size(c.oid) DESC, 1, 2
 """
 """Tables whose rows pg_dump writes. The condition is that of an extension's configuration table: ``WHERE …``."""
-HASH = "hashtextextended((r.*)::text, 0)"
-HASH_CONVERTED = "hash_record_extended(ROW(convert_to((r.*)::text, 'UTF8')), 0)"
-"""The same number for the same text, in a database of another encoding, where UTF-8 is no text but bytes."""
-
-
+SAME_AS_TEXT = (
+    "bigint, boolean, bytea, date, double precision, integer, interval, json, jsonb, numeric, real, smallint, text,"
+    " timestamp with time zone, timestamp without time zone, time with time zone, time without time zone, uuid, varchar"
+)
+"""Types whose cast to text loses nothing, as that of char(n) does, and calls no function of the database's own."""
+COLUMNS = """
+SELECT format(CASE WHEN atttypid = ANY(%s::text[]::regtype[]) THEN 'r.%%I::text' ELSE 'ROW(r.%%I)::text' END, attname)
+FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+ROW_HASH = "hashtextextended(hash_record_extended(ROW({columns}), 0)::text, 0)"
+"""The hash of a record is a sum over its values. Hashed again, it shows that two rows have swapped a value."""
 NO_ROWS = TableDigest(rows=0, digest="0")
 
 
@@ -83,24 +89,33 @@ def read_digests(
     """Rows and digest of every table, by qualified name. The digest is the sum of the rows' 64-bit hashes.
 
     Tables in `excluded` count as empty. Digests are comparable between servers of all versions and encodings: the text
-    of a row is hashed in UTF-8, the encoding of dumps.
+    of a value is hashed in UTF-8, the encoding of dumps.
     """
     normalize_output(cursor)
-    row_hash = HASH if fetch_value(cursor, "SHOW server_encoding") == "UTF8" else HASH_CONVERTED
     tables = list_tables(cursor)
     digests = {}
     for done, (table, condition) in enumerate(tables.items()):
         name = table.qualified_name
         on_progress(Progress(stage=stage, item=name, done=done, total=len(tables)))
-        digests[name] = NO_ROWS if name in excluded else read_digest(cursor, table, condition, row_hash)
+        digests[name] = NO_ROWS if name in excluded else read_digest(cursor, table, condition)
     return dict(sorted(digests.items()))
 
 
-def read_digest(cursor: Cursor, table: Table, condition: str, row_hash: str) -> TableDigest:
+def read_digest(cursor: Cursor, table: Table, condition: str) -> TableDigest:
     rows, digest = fetch_row(
-        cursor, f"SELECT count(*), coalesce(sum({row_hash}), 0)::text FROM ONLY {table.quoted} AS r {condition}"
+        cursor,
+        f"SELECT count(*), coalesce(sum({row_hash(cursor, table)}), 0)::text FROM ONLY {table.quoted} AS r {condition}",
     )
     return TableDigest(rows=rows, digest=digest)
+
+
+def row_hash(cursor: Cursor, table: Table) -> str:
+    """The hash of the row `r` of `table`. Value by value it takes half the time of the text of the whole row."""
+    texts = fetch_column(cursor, COLUMNS, [SAME_AS_TEXT.split(", "), table.quoted])
+    # In another encoding UTF-8 is no text but bytes, which have the same hash.
+    is_utf8 = fetch_value(cursor, "SHOW server_encoding") == "UTF8"
+    values = (f'{text} COLLATE "C"' if is_utf8 else f"convert_to({text}, 'UTF8')" for text in texts)
+    return ROW_HASH.format(columns=", ".join(values))
 
 
 def has_table(cursor: Cursor, name: str) -> bool:
