@@ -427,8 +427,11 @@ def test_elsewhere_file_reaches_the_same_database(machine: Machine) -> None:
 
 def test_broken_image_is_rolled_back(machine: Machine) -> None:
     before = machine.inspect("homerack-web")["Image"]
-    machine.folder.joinpath("homerack", "wsgi.py").write_text('raise RuntimeError("broken on purpose")\n')
+    program = machine.folder.joinpath("homerack", "wsgi.py")
+    text = program.read_text()
+    program.write_text('raise RuntimeError("broken on purpose")\n')
     ended = machine.run(SCRIPT, "--skip-backup")
+    program.write_text(text)
     assert ended.code == 1
     assert "✗ Verify: HomeRack runs on PostgreSQL failed" in ended.text
     assert "broken on purpose" in machine.folder.joinpath("deploy.log").read_text()

@@ -1,6 +1,7 @@
 """A deployed machine is lost; a new deployment recovers its data from a storage location with the recovery kit."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,19 @@ def manage(machine: Machine, *command: str) -> str:
     return machine.docker("exec", "homerack-web", "python", "manage.py", *command)
 
 
-def test_new_deployment_recovers_rows_and_history(machine: Machine, tmp_path: Path) -> None:
+@pytest.fixture
+def empty_machine(machine: Machine) -> Iterator[Machine]:
+    """Nothing is deployed before, and nothing is afterwards."""
+    machine.clean()
+    yield machine
+    machine.clean()
+    machine.configure()
+
+
+def test_new_deployment_recovers_rows_and_history(empty_machine: Machine, tmp_path: Path) -> None:
+    machine = empty_machine
     secret_key = new_identity()
     recipients = recipient_of(secret_key)
-    machine.clean()
     machine.configure(BACKUP_LOCATIONS="far", BACKUP_LOCATION_FAR=FAR, BACKUP_AGE_RECIPIENTS=recipients)
     ended = machine.run(SCRIPT)
     assert ended.code == 0, ended.text
