@@ -1,11 +1,25 @@
 import contextlib
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.apps.registry import Apps
+from django.core.checks import CheckMessage, Tags, register
 from django.db import router
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
+from django.utils.module_loading import import_string
+
+CHECKS = {
+    "check_lists_of_tables": (Tags.compatibility,),
+    "check_references_to_excluded_tables": (Tags.models,),
+    "check_named_tables_exist": (Tags.database,),
+    "check_database_is_writable": (Tags.database,),
+    "check_operations_connect": (Tags.database,),
+    "check_installation": (Tags.compatibility, Tags.files, Tags.urls),
+}
+"""Functions of `ops.checks`, and when they run."""
 
 
 class OpsConfig(AppConfig):
@@ -13,11 +27,22 @@ class OpsConfig(AppConfig):
     verbose_name = "Database"
 
     def ready(self) -> None:
-        from ops import checks  # noqa: F401, PLC0415  # importing registers them; they need the models
-
+        for name, tags in CHECKS.items():
+            register(imported_when_run(name), *tags)
         post_migrate.connect(make_schedules, sender=self)
         if apps.is_installed("django.contrib.postgres"):
             connection_created.connect(forget_types)
+
+
+@cache  # apps are made ready again where INSTALLED_APPS change, and each check runs once
+def imported_when_run(name: str) -> Callable[..., list[CheckMessage]]:
+    """The function of `ops.checks`, which needs the models, and modules that most commands do not need."""
+
+    def check(**options: Any) -> list[CheckMessage]:
+        messages: list[CheckMessage] = import_string(f"ops.checks.{name}")(**options)
+        return messages
+
+    return check
 
 
 def make_schedules(*, using: str, apps: Apps, **_kwargs: Any) -> None:

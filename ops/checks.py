@@ -21,6 +21,8 @@ ops.E018   a storage location is encrypted, and ``BACKUP_AGE_IDENTITY`` is not s
 =========  =====================================================================================================
 
 W003, W014 and W015 ask the database, so they run only with ``migrate`` and ``check --database default``.
+
+`ops.apps` registers them, and this module is imported with the first one that runs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +30,7 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 from django.db import DatabaseError, connections, models
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
@@ -52,7 +54,6 @@ Fault = tuple[str, str, str]
 QUALIFIED = "SELECT schemaname || '.' || tablename FROM pg_tables"
 
 
-@register(Tags.compatibility)
 def check_lists_of_tables(**_kwargs: Any) -> list[CheckMessage]:
     return [
         Error(
@@ -69,7 +70,6 @@ def is_list_of_names(value: object) -> bool:
     return isinstance(value, list | tuple | set | frozenset) and all(isinstance(name, str) for name in value)
 
 
-@register(Tags.models)
 def check_references_to_excluded_tables(**_kwargs: Any) -> list[CheckMessage]:
     if check_lists_of_tables():
         return []
@@ -91,7 +91,6 @@ def table_of(model: type[models.Model]) -> str:
     return model._meta.db_table
 
 
-@register(Tags.database)
 def check_named_tables_exist(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
     if "default" not in (databases or ()) or check_lists_of_tables():
         return []
@@ -113,7 +112,6 @@ def check_named_tables_exist(*, databases: Sequence[str] | None = None, **_kwarg
     ]
 
 
-@register(Tags.database)
 def check_database_is_writable(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
     if "default" not in (databases or ()):
         return []
@@ -124,7 +122,6 @@ def check_database_is_writable(*, databases: Sequence[str] | None = None, **_kwa
     return [Warning(sentence, hint=hint, id="ops.W014")] if sentence else []
 
 
-@register(Tags.database)
 def check_operations_connect(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
     if "default" not in (databases or ()) or connections["default"].vendor != "postgresql":
         return []
@@ -146,7 +143,6 @@ def tables_of_database() -> set[str]:
     return names
 
 
-@register(Tags.compatibility, Tags.files, Tags.urls)
 def check_installation(**_kwargs: Any) -> list[CheckMessage]:
     faults = (*faults_of_app(), *faults_of_data(), *faults_of_worker())
     return [
