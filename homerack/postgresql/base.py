@@ -15,7 +15,7 @@ import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.base.base import NO_DB_ALIAS
@@ -27,10 +27,12 @@ from psycopg2.extensions import connection
 
 from homerack.postgresql import query_logging, retry_budget
 from homerack.postgresql.creation import DatabaseCreation
-from homerack.postgresql.pool import CheckedOut, ConnectionPool, PoolSettings
 from homerack.postgresql.registry import pools
 from homerack.postgresql.retry import RetryPolicy, connect_with_retry
 from homerack.postgresql.session import open_session
+
+if TYPE_CHECKING:
+    from homerack.postgresql.pool import CheckedOut, ConnectionPool
 
 if is_psycopg3:
     raise ImproperlyConfigured(
@@ -77,7 +79,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     # --- Getting a connection ------------------------------------------------------------------------------------
 
     @property
-    def connection_pool(self) -> ConnectionPool | None:
+    def connection_pool(self) -> "ConnectionPool | None":
         """The pool of this alias and target, created at its first use. The no-database alias has none."""
         if self.alias == NO_DB_ALIAS or not self.settings_dict.get("POOL", {}).get("SIZE"):
             return None
@@ -85,7 +87,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         target = (settings["HOST"], settings["PORT"], settings["NAME"], settings["USER"], self.timezone_name)
         return pools.get_or_create((self.alias, target), self._make_pool)
 
-    def _make_pool(self) -> ConnectionPool:
+    def _make_pool(self) -> "ConnectionPool":
+        # SQLAlchemy takes longer to import than Django, and many processes never connect (`homerack.preloading`).
+        from homerack.postgresql.pool import ConnectionPool, PoolSettings  # noqa: PLC0415
+
         settings, policy = self.settings_dict, self._retry_policy()
         params = self.get_connection_params() | {"options": self._startup_options()}
 

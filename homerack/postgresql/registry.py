@@ -4,8 +4,10 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
 
-from homerack.postgresql.pool import ConnectionPool
+if TYPE_CHECKING:
+    from homerack.postgresql.pool import ConnectionPool
 
 Key = tuple[str, Hashable]
 
@@ -20,7 +22,7 @@ class PoolRegistry:
         self._made: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
         self._inherited: list[ConnectionPool] = []
 
-    def get_or_create(self, key: Key, make: Callable[[], ConnectionPool]) -> ConnectionPool:
+    def get_or_create(self, key: Key, make: Callable[[], "ConnectionPool"]) -> "ConnectionPool":
         if pool := self._pools.get(key):
             return pool
         with self._lock:
