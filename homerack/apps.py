@@ -1,7 +1,10 @@
-from django.apps import AppConfig, apps
-from django.contrib import admin
-from django.contrib.admin import apps as django_admin
+from django.apps import AppConfig
+from django.contrib.admin.apps import SimpleAdminConfig
+from django.contrib.admin.checks import check_dependencies
+from django.core.checks import Tags, register
 from django_celery_beat.apps import BeatConfig
+
+from homerack.web.admin_classes import check_admin_classes
 
 
 class HomeRackConfig(AppConfig):
@@ -14,19 +17,15 @@ class HomeRackConfig(AppConfig):
         from homerack.config import checks  # noqa: F401, PLC0415  # importing registers the checks
 
 
-class HomeRackAdminConfig(django_admin.AdminConfig):
-    """Django's admin, on the site of `homerack.web.admin_site`, without the pages of django-celery-beat.
-
-    Nobody schedules arbitrary tasks there: `ops` has a page for its schedules.
-    """
+class HomeRackAdminConfig(SimpleAdminConfig):
+    """Django's admin, on the site of `homerack.web.admin_site`. The URLs import its classes."""
 
     default = False
     default_site = "homerack.web.admin_site.HomeRackAdminSite"
 
     def ready(self) -> None:
-        super().ready()
-        models = apps.get_app_config("django_celery_beat").get_models()
-        admin.site.unregister([model for model in models if admin.site.is_registered(model)])
+        register(check_dependencies, Tags.admin)
+        register(check_admin_classes, Tags.admin)
 
 
 class SchedulesConfig(BeatConfig):

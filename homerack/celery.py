@@ -7,7 +7,9 @@ connects before a task is sent.
 import os
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_init
+
+from homerack.preloading import import_pool
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "homerack.settings")
 
@@ -19,3 +21,8 @@ app.autodiscover_tasks()
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def keep_logging(**_options: object) -> None:
     """Do nothing: with a receiver of this signal Celery keeps the configuration in LOGGING."""
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def prepare_fork(**_options: object) -> None:
+    import_pool()

@@ -5,7 +5,6 @@ import zoneinfo
 from pathlib import Path
 from typing import Any
 
-import django_stubs_ext
 from csp import constants as csp
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
@@ -13,9 +12,6 @@ from django.urls import reverse_lazy
 
 from homerack.config import databases, env, locations
 from homerack.web import navigation
-
-# Makes `ModelAdmin[Rack]` legal at run time.
-django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env.load_dotenv(BASE_DIR / ".env")
@@ -269,7 +265,7 @@ OPS_SETTING_SOURCES = env.sources(
     OPS_SETTING_NAMES,
 )
 OPS_ALERT_SOURCES = ["homerack.accounts.reporting.password_guessing_alerts"]
-OPS_DASHBOARD_CARDS = ["homerack.accounts.reporting.password_guessing_card", "homerack.web.dashboard.lab_card"]
+OPS_DASHBOARD_CARDS = ["homerack.accounts.dashboard.password_guessing_card", "homerack.web.dashboard.lab_card"]
 
 # Seconds after which the web server counts as hanging if no thread has become free.
 OPS_STALLED_AFTER = 60

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.test import Client, TransactionTestCase
 from pytest_django.plugin import DjangoDbBlocker
 
+import homerack.urls  # noqa: F401  # imports the classes of the admin, which some tests look at without a page
 from homerack.accounts.models import User
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import django_stubs_ext
 from axes.models import AccessAttempt
 from django import forms
 from django.contrib import admin
@@ -25,6 +26,9 @@ from homerack.accounts.reporting import with_email
 from homerack.accounts.rights import grantable_groups, grantable_permissions, may_manage
 from homerack.autocomplete import SafeAutocompletes
 from homerack.ordering import alphabetical_key
+
+# Makes `ModelAdmin[Group]` legal at run time.
+django_stubs_ext.monkeypatch()
 
 ROLE_COLORS = {"Administrator": "danger", "Editors": "success", "Viewers": "info", "No permissions yet": "warning"}
 

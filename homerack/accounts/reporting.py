@@ -1,4 +1,4 @@
-"""Reports of password guessing: in the log, as alerts, and on the dashboard."""
+"""Reports of password guessing, in the log and as alerts."""
 
 import logging
 import socket
@@ -8,11 +8,9 @@ from axes.models import AccessAttempt
 from django.conf import settings
 from django.db.models import CharField, Count, OuterRef, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Cast, Concat
-from django.http import HttpRequest
 from django.utils import timezone
 
 from homerack.accounts.models import User
-from ops.admin.dashboard.context import Card
 from ops.notifications.sent_alerts import Alert
 
 logger = logging.getLogger(__name__)
@@ -55,16 +53,6 @@ def password_guessing_alerts(alias: str) -> dict[str, Alert]:
         )
         for attempts in accounts_under_attack(alias)
     }
-
-
-def password_guessing_card(request: HttpRequest) -> Card | None:
-    """The accounts under attack, for OPS_DASHBOARD_CARDS; None for users who may not view access attempts."""
-    found = (
-        [(attempts["email"], describe(attempts)) for attempts in accounts_under_attack("default")]
-        if request.user.has_perm("axes.view_accessattempt")
-        else []
-    )
-    return Card(template="dashboard/password_guessing.html", context={"accounts": found}) if found else None
 
 
 def accounts_under_attack(alias: str) -> QuerySet[AccessAttempt, dict[str, Any]]:

@@ -1,5 +1,10 @@
 """The admin of the inventory. Importing this package registers all admin classes."""
 
-from homerack.inventory.admin import cables, catalogue, dcim, devices, racks
+import django_stubs_ext
+
+# Makes `ModelAdmin[Rack]` legal at run time.
+django_stubs_ext.monkeypatch()
+
+from homerack.inventory.admin import cables, catalogue, dcim, devices, racks  # noqa: E402
 
 __all__ = ["cables", "catalogue", "dcim", "devices", "racks"]
