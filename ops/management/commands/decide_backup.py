@@ -1,18 +1,12 @@
 """``manage.py decide_backup``: calls `ops.operations.decide_backup`."""
 
-from typing import Any
-
 from django.core.management.base import CommandParser
-from rich.console import Console
 
-from ops import operations
-from ops.management import output
-from ops.management.base import OperationCommand, add_backup_dir, document_of, execute, new_run
-from ops.models import Run
-from ops.runs.context import get_context
+from ops.management.base import OperationCommand, add_backup_dir
 
 
 class Command(OperationCommand):
+    handler = "ops.management.handlers.decide_backup"
     help = (
         "Decide on a suspicious backup: the database has lost much since the backups before it. Until then, no backup"
         " that existed when it was made is pruned. Right: later backups are compared with this one. Wrong: they are"
@@ -33,11 +27,3 @@ class Command(OperationCommand):
         decision.add_argument("--right", action="store_true", help="the database is right as it is in the backup")
         decision.add_argument("--wrong", action="store_true", help="rows are missing")
         add_backup_dir(parser, "decide on a backup")
-
-    def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        context = get_context(directory=options["backup_dir"])
-        name = context.repository.get(options["name"]).name
-        run = new_run(Run.Kind.DECISION, name=name, right=options["right"])
-        result = execute(console, operations.decide_backup, context, run)
-        output.show_result(console, result)
-        return document_of(run, result), 0

@@ -1,19 +1,10 @@
 """``manage.py rebuild_backup_index``: calls `ops.runs.executor.rebuild_index`."""
 
-from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
-
-from ops.management import output
-from ops.management.base import OperationCommand, show_recovered
-from ops.models import Backup, Run
-from ops.runs import executor
-from ops.runs.context import get_context
-from ops.utils.formatting import pluralize
+from ops.management.base import OperationCommand
 
 
 class Command(OperationCommand):
+    handler = "ops.management.handlers.rebuild_backup_index"
     help = (
         "Rebuild the admin's lists of backups and runs from the manifests and events in the storage. The files are not"
         " changed."
@@ -22,13 +13,3 @@ class Command(OperationCommand):
   After files were copied into the backup directory by hand:
     manage.py rebuild_backup_index
 """
-
-    def run_operation(self, console: Console, _options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        context = get_context()
-        recovered = executor.rebuild_index(context)
-        show_recovered(console, recovered)
-        backups, runs = Backup.objects.count(), Run.objects.count()
-        indexed = f"{pluralize(backups, 'backup')} and {pluralize(runs, 'run')}"
-        console.print(f"Indexed {indexed} from {escape(context.repository.location)}.", soft_wrap=True)
-        output.show_unknown_keys(console, context.repository.records())
-        return {"recovered": list(recovered), "backups": backups, "runs": runs}, 0

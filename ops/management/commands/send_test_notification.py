@@ -1,12 +1,9 @@
 """``manage.py send_test_notification``: sends a test to every notification target."""
 
+from importlib import import_module
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
-from ops.management.base import current_user
-from ops.notifications import alerts
-from ops.utils.printable import printable
+from django.core.management.base import BaseCommand
 
 
 class Command(BaseCommand):
@@ -16,18 +13,5 @@ class Command(BaseCommand):
     )
     requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own way; it needs no database
 
-    def handle(self, *_args: Any, **_options: Any) -> None:
-        if not alerts.is_configured():
-            raise CommandError(
-                "No notification targets configured: set NOTIFY_URLS or HEARTBEAT_URL, or add a target on the page of"
-                " notifications. Nothing was sent."
-            )
-        deliveries = alerts.send_test(current_user())
-        for delivery in deliveries:
-            mark = "✓" if delivery.accepted else "✗"
-            self.stdout.write(printable(f"{mark} {delivery.target}: {delivery.response}"))
-        failed = [delivery.target for delivery in deliveries if not delivery.accepted]
-        if failed:
-            raise CommandError(
-                printable(f"Failed: {', '.join(failed)}. Check the addresses, or whether the services answer.")
-            )
+    def handle(self, **_options: Any) -> None:
+        import_module("ops.management.handlers.send_test_notification").handle(self)

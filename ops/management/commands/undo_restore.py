@@ -1,19 +1,12 @@
 """``manage.py undo_restore``: calls `ops.operations.undo_restore`."""
 
-from typing import Any
-
 from django.core.management.base import CommandParser
-from rich.console import Console
 
-from ops import operations
-from ops.management import output
-from ops.management.base import OperationCommand, confirm_by_name, document_of, execute, new_run
-from ops.models import Run
-from ops.runs.context import get_context
-from ops.utils.schema import to_json
+from ops.management.base import OperationCommand
 
 
 class Command(OperationCommand):
+    handler = "ops.management.handlers.undo_restore"
     help = (
         "Undo the last restore: the previous database becomes the live one again. The database as it is now becomes the"
         " previous database, so an undo can be undone as well."
@@ -26,17 +19,3 @@ class Command(OperationCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
-
-    def run_operation(self, console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        context = get_context()
-        previous = context.engine.swap_strategy().require_previous()
-        output.show_undo(console, previous, where=context.engine.where)
-        rights = operations.rights_of_undo(context.engine)
-        output.show_rights(console, rights)
-        if not options["yes"]:
-            name = context.engine.database
-            confirm_by_name(console, name, f"To confirm, type the database name ({name}): ")
-        run = new_run(Run.Kind.UNDO, replaced_by=previous.run)
-        result = execute(console, operations.undo_restore, context, run)
-        output.show_undone(console, result, where=context.engine.where)
-        return {**document_of(run, result), "rights": to_json(rights)}, 0

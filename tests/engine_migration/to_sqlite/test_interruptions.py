@@ -35,8 +35,8 @@ import django
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 django.setup()
 from ops.engine_migration.to_sqlite import target
-from ops.management import base
-from ops.management.commands import migrate_to_sqlite as command
+from ops.management import execution
+from ops.management.handlers import migrate_to_sqlite as handler
 from ops.management.progress import LineReporter
 from tests.support.replayed_migrations import replay_in_this_program
 replay_in_this_program()
@@ -49,7 +49,7 @@ class Stopping(LineReporter):
         super().__call__(report)
         if report.stage == sys.argv[1] and (report.item or report.stage in WITHOUT_ITEMS):
             stop()
-command.get_reporter = base.get_reporter = Stopping
+handler.get_reporter = execution.get_reporter = Stopping
 real = target.sync
 def sync(path):
     if path.is_dir():
