@@ -1,4 +1,7 @@
-"""Autocomplete fields that take any text as a value: Django's widgets raise ValueError on a key that is no number."""
+"""Autocomplete fields that take any text as a value, and do not query what the page has read already.
+
+Django's widgets raise ValueError on a key that is no number, and make one query for each row of a page.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +9,7 @@ from typing import Any
 from django.contrib.admin.widgets import AutocompleteSelect, AutocompleteSelectMultiple
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.forms import ModelForm
 from django.http import HttpRequest
 
 
@@ -21,7 +25,16 @@ class KnownKeys:
 
 
 class SafeAutocompleteSelect(KnownKeys, AutocompleteSelect):
-    pass
+    stored: models.Model | None = None
+    """The row that is selected unless the user has chosen another one; see `use_stored_rows`."""
+
+    def optgroups(self, name: str, value: Sequence[str], attr: Any = None) -> Any:
+        if self.stored is None or [*value] != [str(self.stored.pk)]:
+            return super().optgroups(name, value, attr)
+        label = self.choices.field.label_from_instance(self.stored)
+        empty = [] if self.is_required else [self.create_option(name, "", "", selected=False, index=0)]
+        option = self.create_option(name, self.stored.pk, label, selected=True, index=len(empty))
+        return [(None, [*empty, option], 0)]
 
 
 class SafeAutocompleteSelectMultiple(KnownKeys, AutocompleteSelectMultiple):
@@ -47,6 +60,14 @@ class SafeAutocompletes:
         if db_field.name not in self.get_autocomplete_fields(request):  # type: ignore[attr-defined]
             return options
         return {"widget": widget(db_field, self.admin_site, using=options.get("using")), **options}
+
+
+def use_stored_rows(form: "ModelForm[Any]") -> None:
+    """Give the widgets of `form` the rows that its instance refers to, as far as they were read with it."""
+    for name, field in form.fields.items():
+        widget = getattr(field.widget, "widget", field.widget)
+        if isinstance(widget, SafeAutocompleteSelect) and name in form.instance._state.fields_cache:
+            widget.stored = form.instance._state.fields_cache[name]
 
 
 def can_be(key: Any, value: str) -> bool:

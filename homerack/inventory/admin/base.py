@@ -12,13 +12,14 @@ from django.db import models
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldBooleanSwitchWidget
 
-from homerack.autocomplete import SafeAutocompletes
+from homerack.autocomplete import SafeAutocompletes, use_stored_rows
 from homerack.inventory.elevation import safe_color
 from homerack.inventory.models import DeviceType
 
@@ -39,6 +40,7 @@ class InventoryForm(forms.ModelForm[ModelT]):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        use_stored_rows(self)
         for name, field in self.fields.items():
             stored = getattr(self.instance, name, None)
             if isinstance(field, forms.TypedChoiceField) and stored and not field.valid_value(stored):
@@ -93,11 +95,40 @@ def null_boolean_switch(db_field: "models.Field[Any, Any]", options: dict[str, A
     )
 
 
+class DeferredJoinPaginator(Paginator):  # type: ignore[type-arg]  # at run time it takes no types
+    """Selects the primary keys of a page first, then its rows, so that annotations are computed for these rows only.
+
+    Otherwise the database computes them for all rows before the page, too.
+    """
+
+    object_list: QuerySet[Any]
+
+    @cached_property
+    def first_keys(self) -> list[Any]:
+        """Those of the first page of a filtered list, and one more. If it is the only page, they need no counting."""
+        return list(self.object_list.values_list("pk", flat=True)[: self.per_page + 1])
+
+    @cached_property
+    def count(self) -> int:
+        if self.object_list.query.where and len(self.first_keys) <= self.per_page:
+            return len(self.first_keys)
+        return self.object_list.count()
+
+    def page(self, number: int | str) -> "Page[Any]":
+        number = self.validate_number(number)
+        first = (number - 1) * self.per_page
+        keys: Any = self.object_list.values("pk")[first : first + self.per_page]
+        if number == 1 and "first_keys" in vars(self):
+            keys = self.first_keys[: self.per_page]
+        return Page(self.object_list.filter(pk__in=keys), number, self)
+
+
 class InventoryAdmin(SafeAutocompletes, ModelAdmin[ModelT]):
     """The settings that all lists and forms of the inventory share."""
 
     form: type[Any] = InventoryForm
     formfield_overrides = FORMFIELDS
+    paginator = DeferredJoinPaginator
     list_per_page = 50
     empty_value_display = "–"
     list_filter_sheet = False
@@ -141,29 +172,23 @@ def without_times(fieldsets: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]
     return [(name, options) for name, options in kept if options["fields"]]
 
 
-class DeferredJoinPaginator(Paginator):  # type: ignore[type-arg]  # at run time it takes no types
-    """Selects the primary keys of a page first, then its rows, so that annotations are computed for these rows only.
-
-    Otherwise the database computes them for all rows before the page, too.
-    """
-
-    def page(self, number: int | str) -> "Page[Any]":
-        number = self.validate_number(number)
-        first = (number - 1) * self.per_page
-        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
-        keys = rows.values("pk")[first : first + self.per_page]
-        return Page(rows.filter(pk__in=keys), number, self)
-
-
 class InventoryInline(SafeAutocompletes, TabularInline[ModelT, ParentT]):
     form: type[Any] = InventoryForm
     formfield_overrides = FORMFIELDS
     extra = 0
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ModelT]:
+        """With the rows that they refer to, which their fields and names show."""
+        return super().get_queryset(request).select_related(*relations(self.model))
+
     def formfield_for_dbfield(
         self, db_field: "models.Field[Any, Any]", request: HttpRequest, **options: Any
     ) -> forms.Field | None:
         return null_boolean_switch(db_field, options) or super().formfield_for_dbfield(db_field, request, **options)
+
+
+def relations(model: type[models.Model]) -> list[str]:
+    return [field.name for field in model._meta.concrete_fields if field.is_relation]
 
 
 def count_of(rows: QuerySet[Any], *, by: str) -> Coalesce:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -16,6 +17,16 @@ SIZE = (("height_u", "width_type"), ("depth_mm", "weight_kg"), ("mounting_type",
 LOAD = (("power_watts", "heat_output_btu"), "max_operating_temp_c")
 
 
+def devices_of_models(*, by: str) -> Coalesce:
+    """The number of devices of all models whose foreign key `by` is the listed row: the sum of those of each model.
+
+    PostgreSQL joins all devices with their models instead, for each listed row, if it is asked to count them.
+    """
+    models = DeviceModel.objects.filter(**{by: OuterRef("pk")}).order_by().values(by)
+    summed = models.annotate(number=Sum(count_of(Device.objects.all(), by="model")))
+    return Coalesce(Subquery(summed.values("number")), 0)
+
+
 @admin.register(DeviceType)
 class DeviceTypeAdmin(InventoryAdmin[DeviceType]):
     list_display = ("label", "description", "models_count", "devices_count")
@@ -26,7 +37,7 @@ class DeviceTypeAdmin(InventoryAdmin[DeviceType]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeviceType]:
         models = count_of(DeviceModel.objects.all(), by="device_type")
-        devices = count_of(Device.objects.all(), by="model__device_type")
+        devices = devices_of_models(by="device_type")
         return super().get_queryset(request).annotate(models_count=models, devices_count=devices)
 
     @admin.display(description="name", ordering="name")
@@ -58,7 +69,7 @@ class BrandAdmin(InventoryAdmin[Brand]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Brand]:
         models = count_of(DeviceModel.objects.all(), by="brand")
-        devices = count_of(Device.objects.all(), by="model__brand")
+        devices = devices_of_models(by="brand")
         return super().get_queryset(request).annotate(models_count=models, devices_count=devices)
 
     @admin.display(description="founded", ordering="founded_year")

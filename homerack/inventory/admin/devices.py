@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
@@ -12,7 +12,6 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from homerack.inventory.admin.base import (
-    DeferredJoinPaginator,
     InventoryAdmin,
     InventoryInline,
     count_of,
@@ -21,7 +20,7 @@ from homerack.inventory.admin.base import (
 )
 from homerack.inventory.admin.positions import DevicePositionInline
 from homerack.inventory.admin.racks import show_warnings
-from homerack.inventory.models import Cable, Device, RackPosition
+from homerack.inventory.models import Brand, Cable, Device, DeviceModel, Rack, RackPosition
 from homerack.inventory.models.choices import AccessFrequency
 from homerack.ordering import Alphabetical
 
@@ -38,16 +37,26 @@ class MountedFilter(admin.SimpleListFilter):
         return (("yes", "in a rack"), ("no", "not in a rack"))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Device]) -> QuerySet[Device]:  # noqa: ARG002
-        if self.value() in {"yes", "no"}:
-            return queryset.filter(positions__isnull=self.value() == "no").distinct()
-        return queryset
+        is_mounted = Exists(RackPosition.objects.filter(device=OuterRef("pk")))
+        wanted = {"yes": is_mounted, "no": ~is_mounted}.get(self.value() or "")
+        return queryset if wanted is None else queryset.filter(wanted)
 
 
 class RackFilter(admin.RelatedFieldListFilter):
     """Hidden if there are more than `MAX_CHOICES` racks; the page of a rack lists its devices."""
 
-    def has_output(self) -> bool:
-        return super().has_output() and len(self.lookup_choices) <= MAX_CHOICES
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[int, str]]:  # type: ignore[override]  # noqa: ARG002
+        racks = list(Rack.objects.values_list("pk", "name")[: MAX_CHOICES + 1])
+        return racks if len(racks) <= MAX_CHOICES else []
+
+
+class BrandFilter(admin.RelatedFieldListFilter):
+    """The brands that have devices. Django's own filter reads all devices to find them."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[int, str]]:  # type: ignore[override]  # noqa: ARG002
+        models = DeviceModel.objects.filter(Exists(Device.objects.filter(model=OuterRef("pk"))))
+        used = Brand.objects.filter(Exists(models.filter(brand=OuterRef("pk"))))
+        return list(used.values_list("pk", "name"))
 
 
 class OutgoingCableInline(InventoryInline[Cable, Device]):
@@ -77,11 +86,10 @@ class DeviceAdmin(InventoryAdmin[Device]):
         "model__device_type",
         MountedFilter,
         ("positions__rack", RackFilter),
-        ("model__brand", admin.RelatedOnlyFieldListFilter),
+        ("model__brand", BrandFilter),
         "access_frequency",
     )
     needed_first = "A device has a model. Add its device type, its brand and its model first."
-    paginator = DeferredJoinPaginator
     show_full_result_count = False
     search_fields = ("custom_name", "serial_number", "brand_name", "model_name", "notes")
     autocomplete_fields = ("model", "specification")

@@ -62,7 +62,7 @@ class RackAdmin(InventoryAdmin[Rack]):
 
     @admin.display(description="devices", ordering="devices_count")
     def devices_count(self, rack: Rack) -> int:
-        return int(getattr(rack, "devices_count", 0))
+        return int(annotated(rack, "devices_count"))
 
     @admin.display(description="space", ordering="used_u")
     def space_used(self, rack: Rack) -> SafeString:
