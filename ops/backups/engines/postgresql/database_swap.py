@@ -12,9 +12,10 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.base import PreviousDatabase, Scratch, SwapStrategy, Tables
-from ops.backups.engines.postgresql import dump_loader, table_digests, undo_comment
+from ops.backups.engines.postgresql import dump_loader, parallel_build, table_digests, undo_comment
 from ops.backups.engines.postgresql.dump_format import plain_sql_chunks
 from ops.backups.engines.postgresql.dump_loader import DumpLoader
+from ops.backups.engines.postgresql.early_digests import early_digests
 from ops.backups.engines.postgresql.live_rows import copy_between
 from ops.backups.manifest import Kind
 from ops.databases.leftovers import Claims
@@ -43,15 +44,27 @@ class ScratchDatabase(Scratch):
         self.kept = False
         self.not_kept: tuple[NotKept, ...] = ()
         self._strategy = strategy
+        self._digests: Tables = {}
+        """Those that were read during the load."""
 
     def load(self, stream: IO[bytes], *, kind: Kind, on_progress: ProgressCallback) -> Mapping[str, int]:
-        """Tables and rows in one transaction, then indexes and keys on several connections."""
+        """Tables and rows, then indexes and keys on several connections. The digests of tables are read meanwhile.
+
+        What is committed before the end of the dump was seen is dropped with the database when the load fails.
+        """
         chunks = plain_sql_chunks(stream, kind=kind, tools_directory=self._strategy.tools_directory)
-        with self.session() as connection:
-            loader = DumpLoader(connection, on_progress=on_progress)
-            post_data = loader.load(chunks)
-        dump_loader.build_parallel(self.session, post_data, on_progress)
-        self.analyze(on_progress)
+        with early_digests(self.address.connect()) as digests:
+            with self.session() as connection:
+                loader = DumpLoader(connection, on_progress=on_progress, on_commit=digests.read)
+                post_data = loader.load(chunks)
+            indexes, others = parallel_build.split(post_data)
+            parallel_build.build(self.session, indexes, on_progress)
+            digests.read(loader.uncommitted)
+            parallel_build.build(self.session, others, on_progress)
+            self.analyze(on_progress)
+            # Building writes no rows, but the query of a materialized view may call a function that does.
+            if not any(statement.text.startswith(b"REFRESH ") for statement in post_data):
+                self._digests = digests.collect()
         return loader.rows
 
     @contextlib.contextmanager
@@ -71,7 +84,8 @@ class ScratchDatabase(Scratch):
 
     def tables(self, on_progress: ProgressCallback) -> Tables:
         with contextlib.closing(self.address.connect()) as connection, connection.cursor() as cursor:
-            return table_digests.read_digests(cursor, stage=Stage.COMPARE, on_progress=on_progress)
+            known, self._digests = self._digests, {}
+            return table_digests.read_digests(cursor, stage=Stage.COMPARE, on_progress=on_progress, known=known)
 
     def as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
         return override_database(self.address.wrapper())

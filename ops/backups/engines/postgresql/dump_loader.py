@@ -1,10 +1,7 @@
-"""Loads a dump: tables and rows in one transaction, which is committed only when the dump was complete."""
+"""Loads a dump: its statements in their order, and its rows by COPY. Indexes and keys are left to the caller."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from itertools import groupby
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import psycopg2
 from psycopg2 import errors
@@ -23,8 +20,8 @@ from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
 from ops.utils.progress import Progress, ProgressCallback, Stage
 from ops.utils.streams import BLOCK_SIZE
 
-BUILD_CONNECTIONS = 2
-"""Connections that build indexes in parallel; PostgreSQL adds workers of its own."""
+COMMIT_AFTER = 16 << 20
+"""Bytes of rows: a commit takes longer than to load a small table."""
 SETTINGS = {
     "maintenance_work_mem": "256MB",
     "synchronous_commit": "off",
@@ -34,7 +31,8 @@ MORE_LOCKS = (
     "With thousands of tables in one transaction, the server needs more locks. As an administrator:"
     " ALTER SYSTEM SET max_locks_per_transaction = 512; then restart the server."
 )
-TABLE = re.compile(rb"CREATE (?:UNLOGGED )?TABLE (?P<name>" + NAME + rb"(?:\." + NAME + rb")?) \(")
+TABLE_NAME = NAME + rb"(?:\." + NAME + rb")?"
+TABLE = re.compile(rb"CREATE (?:UNLOGGED )?TABLE (?P<name>" + TABLE_NAME + rb") \(")
 SCHEMA = re.compile(rb"CREATE SCHEMA (?P<name>" + NAME + rb");")
 EXTENSION = re.compile(
     rb"CREATE EXTENSION IF NOT EXISTS (?P<name>" + NAME + rb") WITH SCHEMA (?P<schema>" + NAME + rb");"
@@ -54,9 +52,13 @@ OF_SUPERUSERS = re.compile(
 )
 """The owner of a database may make publications, but not of all tables."""
 PARTITIONED = re.compile(rb"\)\s*PARTITION BY [^;]*;$")
-INDEX = re.compile(rb"CREATE (?:UNIQUE )?INDEX ")
+INDEX = re.compile(rb"CREATE (?:UNIQUE )?INDEX " + NAME + rb" ON (?:ONLY )?(?P<table>" + TABLE_NAME + rb") ")
 CONSTRAINT = re.compile(
-    rb"ALTER TABLE (?:ONLY )?(?P<table>\S+)\s+ADD CONSTRAINT " + NAME + rb" (?P<kind>PRIMARY|UNIQUE|EXCLUDE|FOREIGN)\b"
+    rb"ALTER TABLE (?:ONLY )?(?P<table>"
+    + TABLE_NAME
+    + rb")\s+ADD CONSTRAINT "
+    + NAME
+    + rb" (?P<kind>PRIMARY|UNIQUE|EXCLUDE|FOREIGN)\b"
 )
 
 
@@ -67,7 +69,8 @@ def as_it_is(statement: Statement) -> Statement | None:
 class DumpLoader:
     """Loads one dump into one database: each statement as `adapt` returns it, or not at all.
 
-    `rows` by table, as far as they are loaded.
+    `rows` by table, as far as they are loaded. With `on_commit` it commits now and then, so that other sessions can
+    read tables while the next ones are loaded, and passes it the names of those that it has loaded since.
     """
 
     def __init__(
@@ -76,17 +79,25 @@ class DumpLoader:
         *,
         on_progress: ProgressCallback,
         adapt: Callable[[Statement], Statement | None] = as_it_is,
+        on_commit: Callable[[Collection[str]], None] | None = None,
     ) -> None:
         self._connection = connection
         self._adapt = adapt
         self._report = on_progress
-        self._own_tables: set[str] = set()
+        self._on_commit = on_commit
+        self._created: set[str] = set()
+        """Tables of the dump, created in the current transaction, as statements name them."""
+        self._empty: set[str] = set()
+        """Those of earlier transactions that have no rows yet."""
+        self._loaded: dict[str, str] = {}
+        """The tables loaded in the current transaction, as statements and manifests name them."""
+        self._committed_at = 0
         self.rows: dict[str, int] = {}
 
     def load(self, chunks: Iterator[bytes]) -> list[Statement]:
-        """Execute the statements and copy the rows, without a commit. Returns the statements for indexes and keys.
+        """Execute the statements and copy the rows. Returns the statements for indexes and keys.
 
-        Raises ArtifactInvalid, and what `chunks` raises.
+        The caller commits. Raises ArtifactInvalid, and what `chunks` raises.
         """
         post_data: list[Statement] = []
         reader = DumpReader(chunks)
@@ -95,7 +106,13 @@ class DumpLoader:
                 if isinstance(item, CopyBlock):
                     while post_data:
                         execute(cursor, post_data.pop(0))
+                        # A table that a key refers to cannot be truncated.
+                        self._empty.clear()
                     self._copy(cursor, item, reader)
+                    if self._on_commit and reader.size - self._committed_at >= COMMIT_AFTER:
+                        self._connection.commit()
+                        self._on_commit(self.uncommitted)
+                        self._begin_transaction(reader)
                 elif dump_policy.allow_statement(item) and (statement := self._adapt(item)):
                     if post_data or is_post_data(statement):
                         post_data.append(statement)
@@ -103,6 +120,17 @@ class DumpLoader:
                         self._run(cursor, statement)
             require_roles(cursor, post_data)
         return post_data
+
+    @property
+    def uncommitted(self) -> Collection[str]:
+        """The tables that were loaded since the last commit of `load`."""
+        return frozenset(self._loaded.values())
+
+    def _begin_transaction(self, reader: DumpReader) -> None:
+        self._empty |= self._created - self._loaded.keys()
+        self._created.clear()
+        self._loaded.clear()
+        self._committed_at = reader.size
 
     def _run(self, cursor: Cursor, statement: Statement) -> None:
         # The extensions of the live database are there already, with their schemas.
@@ -115,16 +143,20 @@ class DumpLoader:
                 # The statements that follow refer to it there.
                 execute(cursor, Statement(b"ALTER EXTENSION %b SET SCHEMA %b;" % extension.group("name", "schema")))
         if (table := TABLE.match(statement.text)) and not PARTITIONED.search(statement.text):
-            self._own_tables.add(table["name"].decode())
+            self._created.add(table["name"].decode())
 
     def _copy(self, cursor: Cursor, block: CopyBlock, reader: DumpReader) -> None:
-        # COPY FREEZE needs a table that was created in this transaction; its rows need no vacuum later.
-        freeze = " WITH (FREEZE)" if block.name in self._own_tables else ""
+        # COPY FREEZE needs a table that was created or emptied in this transaction; its rows need no vacuum later.
+        if block.name in self._empty:
+            execute(cursor, Statement(f"TRUNCATE ONLY {block.name}".encode()))
+        freeze = " WITH (FREEZE)" if block.name in self._created | self._empty else ""
+        self._empty.discard(block.name)
         blocks = self._reported(block, reader)
         try:
             copy_blocks(cursor, block.statement.rstrip(";") + freeze, blocks)
         except psycopg2.Error as error:
             raise translate_error(error, f"the rows of {block.table}") from error
+        self._loaded[block.name] = block.table
         self.rows[block.table] = block.rows
 
     def _reported(self, block: CopyBlock, reader: DumpReader) -> Iterator[bytes]:
@@ -220,26 +252,3 @@ def run_all(connection: Connection, statements: Iterable[Statement], on_progress
         for statement in statements:
             on_progress(Progress(stage=Stage.LOAD, item=statement.beginning))
             execute(cursor, statement)
-
-
-def build_parallel(
-    session: Callable[[], AbstractContextManager[Connection]],
-    statements: list[Statement],
-    on_progress: ProgressCallback,
-) -> None:
-    """Build indexes and keys, each in a transaction: successive statements for indexes run on several connections."""
-
-    def build(waiting: Iterator[Statement]) -> None:
-        with session() as connection:
-            for statement in waiting:
-                run_all(connection, [statement], on_progress)
-                connection.commit()
-
-    for are_indexes, group in groupby(statements, key=lambda statement: bool(INDEX.match(statement.text))):
-        batch = list(group)
-        # The iterator of a list gives each item to one of the threads.
-        waiting = iter(batch)
-        connections = min(BUILD_CONNECTIONS, len(batch)) if are_indexes else 1
-        with ThreadPoolExecutor(max_workers=connections) as pool:
-            for outcome in [pool.submit(build, waiting) for _ in range(connections)]:
-                outcome.result()

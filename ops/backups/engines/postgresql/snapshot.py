@@ -13,7 +13,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.base import Snapshot, Tables
 from ops.backups.engines.postgresql import excluded_tables
-from ops.backups.engines.postgresql.table_digests import UNDO_SCHEMA, has_table, read_digests
+from ops.backups.engines.postgresql.table_digests import NO_ROWS, UNDO_SCHEMA, has_table, read_digests
 from ops.backups.manifest import Kind
 from ops.databases.migration_state import MIGRATIONS_TABLE, recorded_migrations
 from ops.databases.postgres import client_programs
@@ -117,7 +117,8 @@ def count_in_background(connection: Connection, excluded: Collection[str]) -> It
 
     def count() -> Tables:
         with connection.cursor() as cursor:
-            return read_digests(cursor, stage=Stage.SNAPSHOT, on_progress=no_progress, excluded=excluded)
+            known = dict.fromkeys(excluded, NO_ROWS)
+            return read_digests(cursor, stage=Stage.SNAPSHOT, on_progress=no_progress, known=known)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="digests") as executor:
         counted = executor.submit(count)

@@ -1,7 +1,8 @@
 """Numbers of rows and content hashes of tables, computed by the server."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
@@ -84,20 +85,27 @@ def list_tables(cursor: Cursor) -> dict[Table, str]:
 
 
 def read_digests(
-    cursor: Cursor, *, stage: str, on_progress: ProgressCallback, excluded: Collection[str] = ()
+    cursor: Cursor,
+    *,
+    stage: str,
+    on_progress: ProgressCallback,
+    known: Mapping[str, TableDigest] = MappingProxyType({}),
+    only: Collection[str] | None = None,
 ) -> dict[str, TableDigest]:
-    """Rows and digest of every table, by qualified name. The digest is the sum of the rows' 64-bit hashes.
+    """Rows and digest of every table, or of those in `only`, by qualified name; of those in `known` as they are there.
 
-    Tables in `excluded` count as empty. Digests are comparable between servers of all versions and encodings: the text
-    of a value is hashed in UTF-8, the encoding of dumps.
+    The digest is the sum of the rows' 64-bit hashes. It is comparable between servers of all versions and encodings:
+    the text of a value is hashed in UTF-8, the encoding of dumps.
     """
     normalize_output(cursor)
     tables = list_tables(cursor)
     digests = {}
     for done, (table, condition) in enumerate(tables.items()):
         name = table.qualified_name
+        if only is not None and name not in only:
+            continue
         on_progress(Progress(stage=stage, item=name, done=done, total=len(tables)))
-        digests[name] = NO_ROWS if name in excluded else read_digest(cursor, table, condition)
+        digests[name] = known.get(name) or read_digest(cursor, table, condition)
     return dict(sorted(digests.items()))
 
 

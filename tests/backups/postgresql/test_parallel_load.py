@@ -1,0 +1,174 @@
+"""A restore reads and indexes tables in other sessions while it loads the next ones."""
+
+import io
+import threading
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+from psycopg2.errors import QueryCanceled
+
+from ops.backups.engines.postgresql import dump_loader, early_digests
+from ops.backups.engines.postgresql.dump_reader import Statement
+from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.backups.engines.postgresql.parallel_build import Batch, Build, as_build, split
+from ops.backups.manifest import Kind
+from ops.errors import ArtifactInvalid
+from ops.utils.progress import no_progress
+from tests.backups.postgresql import support
+from tests.backups.postgresql.support import Backup, Database
+
+
+@pytest.fixture
+def read_early(monkeypatch: pytest.MonkeyPatch) -> list[Collection[str]]:
+    """Each table is committed once it is loaded. The names of those whose digests are read early."""
+    found: list[Collection[str]] = []
+    read = early_digests.EarlyDigests.read
+
+    def record(digests: early_digests.EarlyDigests, names: Collection[str]) -> None:
+        found.append(names)
+        read(digests, names)
+
+    monkeypatch.setattr(dump_loader, "COMMIT_AFTER", 0)
+    monkeypatch.setattr(early_digests.EarlyDigests, "read", record)
+    return found
+
+
+@pytest.mark.parametrize("kind", [Kind.SQL, Kind.CUSTOM])
+def test_tables_in_transactions_of_their_own_give_the_content_of_the_backup(
+    lab: Database, engine: PostgresEngine, read_early: list[Collection[str]], kind: Kind
+) -> None:
+    lab.rows(
+        "CREATE TABLE parted (id int, x text, PRIMARY KEY (id)) PARTITION BY RANGE (id);"
+        "CREATE TABLE low PARTITION OF parted FOR VALUES FROM (0) TO (10);"
+        "CREATE TABLE high PARTITION OF parted FOR VALUES FROM (10) TO (20);"
+        "INSERT INTO parted SELECT n, n FROM generate_series(0, 19) AS n;"
+        "CREATE TABLE parent (id int); CREATE TABLE child () INHERITS (parent);"
+        "INSERT INTO child VALUES (1); INSERT INTO parent VALUES (2);"
+        "SELECT lo_from_bytea(4711, 'large')"
+    )
+    dump, tables = support.dump_of(engine, kind)
+    assert support.restore(engine, dump, kind=kind) == tables
+    assert [{name} for name in engine.count(io.BytesIO(dump), kind=kind, on_progress=no_progress)] == read_early[:-1]
+    lab.rows("ANALYZE")
+    # Frozen rows are visible to all, without a vacuum.
+    frozen = "SELECT relname, relallvisible = relpages FROM pg_class WHERE relname = ANY(%s) ORDER BY 1"
+    names = ["child", "device", "high", "low", "parent", "rack"]
+    assert lab.rows(frozen, [names]) == [(name, True) for name in names]
+    assert lab.value("SELECT lo_get(4711)::text") == r"\x6c61726765"
+
+
+def test_truncated_dump_of_which_tables_are_committed_is_refused_and_dropped(
+    lab: Database, engine: PostgresEngine, lab_backup: Backup, read_early: list[Collection[str]]
+) -> None:
+    dump, tables = lab_backup
+    for cut in (dump.index(b"device 250"), dump.index(b"COPY public.rack"), dump.index(b"CREATE INDEX")):
+        with pytest.raises(ArtifactInvalid, match="truncated"):
+            support.restore(engine, dump[:cut])
+        assert support.leftovers(lab.name) == []
+    assert read_early
+    assert support.tables_of(engine) == tables
+
+
+def test_table_in_two_blocks_is_read_again(engine: PostgresEngine, read_early: list[Collection[str]]) -> None:
+    lines = b"CREATE TABLE public.t (a integer);\nCREATE TABLE public.u (a integer);\n"
+    for table, row in ((b"t", b"1"), (b"u", b"2"), (b"t", b"3")):
+        lines += b"COPY public.%b (a) FROM stdin;\n%b\n\\.\n" % (table, row)
+    _, tables = support.restore_test(engine, lines + b"\n--\n-- PostgreSQL database dump complete\n--\n")
+    assert (tables["t"].rows, tables["u"].rows) == (2, 1)
+    assert read_early == [{"t"}, {"u"}, {"t"}, set()]
+
+
+def test_rows_that_the_query_of_a_materialized_view_writes_are_seen(
+    lab: Database, engine: PostgresEngine, read_early: list[Collection[str]]
+) -> None:
+    lab.rows(
+        "CREATE TABLE log (n int);"
+        "CREATE FUNCTION note() RETURNS int LANGUAGE sql AS 'INSERT INTO public.log VALUES (1) RETURNING n';"
+        "CREATE MATERIALIZED VIEW noted AS SELECT note()"
+    )
+    dump, tables = support.dump_of(engine)
+    _, loaded = support.restore_test(engine, dump)
+    assert {"log"} in read_early
+    assert (tables["log"].rows, loaded["log"].rows) == (1, 2)
+
+
+def test_load_that_ends_early_ends_the_query_of_a_digest(lab: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the scratch database could not be dropped before the largest table is read."""
+    started = threading.Event()
+
+    def read(cursor: Any, **_: Any) -> None:
+        started.set()
+        cursor.execute("SELECT pg_sleep(1000)")
+
+    monkeypatch.setattr(early_digests, "read_digests", read)
+    with early_digests.early_digests(lab.connect()) as digests:
+        digests.read({"rack"})
+        digests.read({"device"})
+        started.wait()
+    with pytest.raises(QueryCanceled):
+        digests.collect()
+
+
+# --- Indexes and keys ---------------------------------------------------------------------------------------------
+INDEX = b"CREATE INDEX i ON public.t USING btree (a);"
+UNIQUE = b"CREATE UNIQUE INDEX i ON ONLY public.t USING btree (a);"
+ODD = b'ALTER TABLE ONLY public."odd ""name"" with quotes"\n    ADD CONSTRAINT "a key" PRIMARY KEY (a);'
+KEY = b"ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_pkey PRIMARY KEY (a);"
+FOREIGN = b"ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_u FOREIGN KEY (a) REFERENCES public.u(a);"
+
+
+@pytest.mark.parametrize(
+    ("text", "table", "shared"),
+    [
+        (INDEX, b"public.t", True),
+        (UNIQUE, b"public.t", True),
+        (KEY, b"public.t", False),
+        (ODD, b'public."odd ""name"" with quotes"', False),
+    ],
+)
+def test_statement_that_builds_an_index_locks_its_table(text: bytes, table: bytes, shared: bool) -> None:
+    assert as_build(Statement(text)) == Build(statement=Statement(text), table=table, shared=shared)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [FOREIGN, b"ALTER INDEX public.i ATTACH PARTITION public.j;", b"CREATE TRIGGER x BEFORE INSERT ON public.t;"],
+)
+def test_other_statements_run_alone(text: bytes) -> None:
+    assert as_build(Statement(text)) is None
+
+
+def test_split_is_after_the_last_statement_that_builds_an_index() -> None:
+    statements = [*map(Statement, (KEY, FOREIGN, INDEX, b"COMMENT ON INDEX public.i IS 'x';", FOREIGN))]
+    assert split(statements) == (statements[:3], statements[3:])
+    assert split(statements[3:]) == ([], statements[3:])
+
+
+def test_builds_that_exclude_each_other_never_run_at_the_same_time() -> None:
+    def build(number: int, table: bytes, *, shared: bool) -> Build:
+        return Build(statement=Statement(b"%d" % number), table=table, shared=shared)
+
+    builds = [
+        *(build(number, b"t", shared=False) for number in range(3)),
+        *(build(number, b"t", shared=True) for number in range(3, 6)),
+        *(build(number, b"u", shared=False) for number in range(6, 9)),
+    ]
+    batch, taken, lock = Batch([*builds]), [], threading.Lock()
+
+    def work() -> None:
+        while one := batch._take():
+            with lock:
+                running = [other for other in taken if not other[1]]
+                assert not any(one.excludes(other) for other, _ in running)
+                taken.append([one, False])
+            with lock:
+                next(entry for entry in taken if entry[0] is one)[1] = True
+            batch._end(one)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(int(one.statement.text) for one, _ in taken) == list(range(9))
