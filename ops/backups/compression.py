@@ -25,11 +25,23 @@ THREADS = min(4, os.cpu_count() or 1)
 READ_AHEAD = 4
 
 
-class HashingCounter:
-    """Counts and hashes (SHA-256) the bytes that pass."""
+class Counter:
+    """Counts the bytes that pass."""
 
     def __init__(self) -> None:
         self.size = 0
+
+    def counted(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        for block in blocks:
+            self.size += len(block)
+            yield block
+
+
+class HashingCounter(Counter):
+    """Hashes them as well (SHA-256)."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.hash = hashlib.sha256()
 
     @property
@@ -37,8 +49,7 @@ class HashingCounter:
         return self.hash.hexdigest()
 
     def counted(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        for block in blocks:
-            self.size += len(block)
+        for block in super().counted(blocks):
             self.hash.update(block)
             yield block
 

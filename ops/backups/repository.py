@@ -13,7 +13,7 @@ from typing import IO
 import msgspec
 from django.core.files.storage import Storage
 
-from ops.backups.compression import HashingCounter, compressed, reader
+from ops.backups.compression import Counter, HashingCounter, compressed, reader
 from ops.backups.event_files import EventFiles
 from ops.backups.manifest import Encryption, Kind, Manifest, Verification
 from ops.backups.record import LIST_THEM, MISSING, BackupRecord, newest_first
@@ -146,7 +146,7 @@ class BackupRepository(EventFiles):
 
         Raises what `blocks` raises, and PreconditionFailed where the name is taken; then nothing of it is left.
         """
-        before, after = HashingCounter(), HashingCounter()
+        before, after = Counter(), HashingCounter()
         stream = before.counted(blocks)
         if self.kind_of(name).compressed:
             stream = compressed(stream)

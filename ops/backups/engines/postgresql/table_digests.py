@@ -7,7 +7,7 @@ from types import MappingProxyType
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.manifest import TableDigest
-from ops.databases.postgres.queries import fetch_column, fetch_row, fetch_value
+from ops.databases.postgres.queries import fetch_row, fetch_value
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback
 
@@ -40,16 +40,18 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't'
 ORDER BY pg_relation_size(c.oid) DESC, 1, 2
 """
 """Tables whose rows pg_dump writes. The condition is that of an extension's configuration table: ``WHERE …``."""
-SAME_AS_TEXT = (
-    "bigint, boolean, bytea, date, double precision, integer, interval, json, jsonb, numeric, real, smallint, text,"
-    " timestamp with time zone, timestamp without time zone, time with time zone, time without time zone, uuid, varchar"
+HASHED_WHOLE = frozenset({"boolean", "bytea", "date", "integer", "smallint", "uuid"})
+"""Types whose own hash is of all bits of a value. That of bigint is of 32 of them, and equal numerics have one hash."""
+SAME_AS_TEXT = frozenset(
+    {"bigint", "character varying", "double precision", "interval", "json", "jsonb", "numeric", "real", "text"}
+    | {f"{name} {zone} time zone" for name in ("time", "timestamp") for zone in ("with", "without")}
 )
 """Types whose cast to text loses nothing, as that of char(n) does, and calls no function of the database's own."""
 COLUMNS = """
-SELECT format(CASE WHEN atttypid = ANY(%s::text[]::regtype[]) THEN 'r.%%I::text' ELSE 'ROW(r.%%I)::text' END, attname)
+SELECT attname, format_type(atttypid, NULL)
 FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
-ROW_HASH = "hashtextextended(hash_record_extended(ROW({columns}), 0)::text, 0)"
+ROW_HASH = "hashtextextended(hash_record_extended(ROW({values}), 0)::text, 0)"
 """The hash of a record is a sum over its values. Hashed again, it shows that two rows have swapped a value."""
 NO_ROWS = TableDigest(rows=0, digest="0")
 
@@ -119,11 +121,19 @@ def read_digest(cursor: Cursor, table: Table, condition: str) -> TableDigest:
 
 def row_hash(cursor: Cursor, table: Table) -> str:
     """The hash of the row `r` of `table`. Value by value it takes half the time of the text of the whole row."""
-    texts = fetch_column(cursor, COLUMNS, [SAME_AS_TEXT.split(", "), table.quoted])
-    # In another encoding UTF-8 is no text but bytes, which have the same hash.
     is_utf8 = fetch_value(cursor, "SHOW server_encoding") == "UTF8"
-    values = (f'{text} COLLATE "C"' if is_utf8 else f"convert_to({text}, 'UTF8')" for text in texts)
-    return ROW_HASH.format(columns=", ".join(values))
+    cursor.execute(COLUMNS, [table.quoted])
+    values = (hashed_value(f"r.{quoted(name)}", type_, is_utf8=is_utf8) for name, type_ in cursor.fetchall())
+    return ROW_HASH.format(values=", ".join(values))
+
+
+def hashed_value(column: str, type_: str, *, is_utf8: bool) -> str:
+    """What is hashed of a column: the value, or its text. An empty search path is set, so `type_` is of pg_catalog."""
+    if type_ in HASHED_WHOLE:
+        return column
+    text = f"{column}::text" if type_ in SAME_AS_TEXT else f"ROW({column})::text"
+    # In another encoding UTF-8 is no text but bytes, which have the same hash.
+    return f'{text} COLLATE "C"' if is_utf8 else f"convert_to({text}, 'UTF8')"
 
 
 def has_table(cursor: Cursor, name: str) -> bool:
