@@ -25,7 +25,11 @@ class PreconditionFailed(OpsError):
 
 
 class AlreadyRunning(PreconditionFailed):
-    """Another run holds the lock of this database."""
+    """Another run holds the lock of this database. `holder` is its label, where that is known."""
+
+    def __init__(self, message: str, hint: str = "", *, holder: str = "") -> None:
+        super().__init__(message, hint)
+        self.holder = holder
 
 
 class ArtifactInvalid(PreconditionFailed):

@@ -24,7 +24,7 @@ from ops.models import Run
 from ops.notifications import alerts
 from ops.runs import event_log, index
 from ops.runs.context import OpsContext
-from ops.runs.lock import copies_lock, database_lock, describe_request, query_with_timeout
+from ops.runs.lock import CLEANING_UP, copies_lock, database_lock, describe_request, query_with_timeout
 from ops.runs.recorder import RunRecorder, unrecorded
 from ops.utils import clock
 from ops.utils.posix_signals import ignore_interrupts
@@ -285,7 +285,7 @@ def reconcile(context: OpsContext) -> tuple[str, ...]:
     Runs that were dropped from the queue are closed as well.
     """
     try:
-        with database_lock(context, "cleaning up") as recovered:
+        with database_lock(context, CLEANING_UP) as recovered:
             lost = query_with_timeout(_fail_lost)
     except AlreadyRunning:
         return ()

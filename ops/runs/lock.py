@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
@@ -19,6 +20,7 @@ from ops.conf import conf
 from ops.databases.sqlite.lock import held
 from ops.engine_migration.to_postgres.snapshot_directory import sweep_snapshots
 from ops.engine_migration.to_sqlite.directory import sweep_directory
+from ops.errors import AlreadyRunning
 from ops.models import Run
 from ops.notifications import alerts
 from ops.runs import event_log, index
@@ -36,6 +38,10 @@ PARTLY: Mapping[str, str] = {
     Run.Kind.SQLITE_DELETION: "; the file may have been deleted",
 }
 """What else is known of a killed run, by its kind."""
+CLEANING_UP = "cleaning up"
+"""The holder of the lock that is no run, but looks for killed ones: each worker does so at its start."""
+LONGEST_CLEAN_UP = 10.0
+"""Seconds that others wait for it."""
 COPYING = "locations/copying.lock"
 """The lock of runs that copy backups, in BACKUP_DIR."""
 
@@ -47,8 +53,8 @@ def database_lock(context: OpsContext, holder: str) -> Iterator[tuple[str, ...]]
     `holder` is for the message of others. Raises AlreadyRunning while another run holds the lock, and
     PreconditionFailed if the storage does not take the records.
     """
-    since = format_minute(clock.now())
-    with context.engine.locked(f"{holder} on {socket.gethostname()} since {since}"):
+    with contextlib.ExitStack() as stack:
+        _enter_lock(stack, context.engine, f"{holder} on {socket.gethostname()}")
         try:
             recovered = _clean_up(context.engine, context.repository)
         except OSError as error:
@@ -56,14 +62,27 @@ def database_lock(context: OpsContext, holder: str) -> Iterator[tuple[str, ...]]
         yield recovered
 
 
+def _enter_lock(stack: contextlib.ExitStack, engine: Engine, holder: str) -> None:
+    """Take the lock of the database, and wait for a process that only cleans up."""
+    deadline = time.monotonic() + LONGEST_CLEAN_UP
+    while True:
+        try:
+            stack.enter_context(engine.locked(holder))
+        except AlreadyRunning as error:
+            if not error.holder.startswith(CLEANING_UP) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
 @contextlib.contextmanager
 def copies_lock(context: OpsContext, holder: str) -> Iterator[tuple[str, ...]]:
     """As `database_lock`, for copying: one process at a time writes to the other storage locations."""
-    since = format_minute(clock.now())
     with context.repository.directory.folder(COPYING, create=True) as (folder, last):
         descriptor = os.open(last, NEW_OR_OLD_FILE, 0o600, dir_fd=folder)
     busy = "Backups are being copied already"
-    with held(descriptor, f"{holder} on {socket.gethostname()} since {since}", busy=busy):
+    with held(descriptor, f"{holder} on {socket.gethostname()}", busy=busy):
         context.repository.directory.sweep(EVENTS)
         killed = _killed(_unended_events(context.engine, context.repository, copying=True))
         yield _mark_interrupted(killed, context.repository) if killed else ()

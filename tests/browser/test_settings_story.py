@@ -143,7 +143,8 @@ def test_target_is_tested_added_tested_again_and_removed(site: Site, page: Page,
     press(page, "button", "Send test to all")
     expect(targets.nth(0).get_by_role("status")).to_have_text(re.compile("Accepted"))
     check_looks(page, "answers")
-    assert receiver == [f"/{TOKEN}", "/other", f"/{TOKEN}", "/other"]
+    assert receiver[:2] == [f"/{TOKEN}", "/other"]
+    assert sorted(receiver[2:]) == ["/other", f"/{TOKEN}"]
     assert TOKEN not in page.content()
 
     press(page, "link", re.compile(r"^Remove… json at 127.0.0.1 \(2\)"))

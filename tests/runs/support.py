@@ -45,7 +45,8 @@ class FileLock:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise AlreadyRunning(f"Running: {self.path.read_text()}.", "Wait until it has ended.") from error
+                holder = self.path.read_text()
+                raise AlreadyRunning(f"Running: {holder}.", "Wait until it has ended.", holder=holder) from error
             file.truncate(0)
             file.write(label)
             file.flush()

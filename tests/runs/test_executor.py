@@ -1,5 +1,6 @@
 """One operation at a time, each recorded even if its process or the database fails."""
 
+import contextlib
 import os
 import socket
 import threading
@@ -20,6 +21,7 @@ from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import AlreadyRunning, Cancelled, OpsError, PreconditionFailed
 from ops.models import Backup, Run
 from ops.runs import row_writer
+from ops.runs.lock import CLEANING_UP
 from ops.runs.recorder import RunRecorder
 from ops.runs.results import DeletionResult
 from ops.utils.progress import Progress
@@ -122,7 +124,6 @@ def test_second_run_is_refused_with_the_holder_of_the_lock(
     queued = Run.objects.create(kind="restore", requested_by="jane@example.org")
     process = start_process(tmp_path, "backup")
     try:
-        since = Run.objects.get(status="running").started_at
         with (
             pytest.raises(AlreadyRunning) as refusal,
             recorded(Run.objects.get(pk=queued.pk), engine=engine, repository=repository),
@@ -131,10 +132,21 @@ def test_second_run_is_refused_with_the_holder_of_the_lock(
         assert reconcile(engine, repository) == ()
     finally:
         kill(process)
-    assert refusal.value.message == f"Running: backup by jane@example.org on {HOST} since {minute(since)}."
+    assert refusal.value.message == f"Running: backup by jane@example.org on {HOST}."
     assert event_kinds(repository) == ["started", "claimed"]
     queued.refresh_from_db()
     assert (queued.status, queued.error) == ("queued", "")
+
+
+def test_run_waits_for_a_process_that_only_cleans_up(engine: Engine, repository: BackupCatalog) -> None:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(engine.locked(f"{CLEANING_UP} on {HOST}"))
+        timer = threading.Timer(0.3, stack.close)
+        timer.start()
+        with recorded(request(), engine=engine, repository=repository):
+            pass
+        timer.join()
+    assert Run.objects.get().status == "succeeded"
 
 
 def test_next_run_cleans_up_after_a_killed_run(tmp_path: Path, engine: Engine, repository: BackupCatalog) -> None:

@@ -22,9 +22,11 @@ def locked(connection: Connection, database: str, label: str = "") -> Iterator[N
         if label:
             cursor.execute("SELECT set_config('application_name', %s, false)", [f"{LABEL}{label}"])
         if not fetch_value(cursor, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [key]):
+            holder, session = read_holder(connection, key)
             raise AlreadyRunning(
-                f"Another operation on the database {database} is running{describe_holder(connection, key)}.",
+                f"Another operation on the database {database} is running{f': {holder}' if holder else ''}{session}.",
                 "Wait until it has ended, or stop it, and run the command again.",
+                holder=holder,
             )
     try:
         yield
@@ -34,7 +36,8 @@ def locked(connection: Connection, database: str, label: str = "") -> Iterator[N
                 cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
 
 
-def describe_holder(connection: Connection, key: str) -> str:
+def read_holder(connection: Connection, key: str) -> tuple[str, str]:
+    """The label of the holder, and its session in parentheses; each is empty if it is not known."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT activity.pid, application_name,"
@@ -46,8 +49,8 @@ def describe_holder(connection: Connection, key: str) -> str:
         )
         row = cursor.fetchone()
     if not row:
-        return ""
+        return "", ""
     process, name, since = row
-    label = f": {name.removeprefix(LABEL)}" if name.startswith(LABEL) else ""
+    label = name.removeprefix(LABEL) if name.startswith(LABEL) else ""
     # Only some roles may see when another session began.
-    return f"{label} (server process {process}{f', since {since} UTC' if since else ''})"
+    return label, f" (server process {process}{f', since {since} UTC' if since else ''})"

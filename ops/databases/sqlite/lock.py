@@ -28,8 +28,11 @@ def held(descriptor: int, label: str, *, busy: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            label, since = read_holder(descriptor)
             raise AlreadyRunning(
-                f"{busy}{holder(descriptor)}.", "Wait until it has ended, or stop it, and run the command again."
+                f"{busy}{f': {label}, since {since}' if label else ''}.",
+                "Wait until it has ended, or stop it, and run the command again.",
+                holder=label,
             ) from error
         write(descriptor, json.dumps({"label": label, "since": f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"}))
         try:
@@ -53,13 +56,13 @@ def open_lock(path: Path) -> int:
     return descriptor
 
 
-def holder(descriptor: int) -> str:
-    """The holder of the lock, for a sentence; '' before the holder has written its label."""
+def read_holder(descriptor: int) -> tuple[str, str]:
+    """The label of the holder, and since when it holds the lock; empty before the holder has written them."""
     try:
         content = json.loads(os.pread(descriptor, 10_000, 0))
-        return f": {content['label']}, since {content['since']}"
+        return content["label"], content["since"]
     except (ValueError, KeyError, TypeError):
-        return ""
+        return "", ""
 
 
 def write(descriptor: int, text: str) -> None:
