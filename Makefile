@@ -7,7 +7,7 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run recover test test-slow test-deploy screenshots lint types format clean
+.PHONY: help run recover test test-slow test-deploy bench screenshots lint types format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test-slow: .venv/development .venv/applications ## Run the tests that take minut
 
 test-deploy: .venv/development ## Deploy for real on the Docker engine of DOCKER_HOST, which must be empty
 	@$(BIN)/python -m pytest -m deploy tests/deploy $(ARGS)
+
+bench: .venv/development .venv/peers/installed ## Measure (20 minutes), and write docs/performance.md: make bench ARGS=migrate
+	@$(BIN)/python -m bench $(ARGS)
 
 screenshots: .venv/development ## Take the pictures of the documents again (some minutes)
 	@$(BIN)/python -m tests.screenshots $(ARGS)
@@ -72,6 +75,13 @@ clean: ## Remove the virtual environment and the caches (never a database)
 	@rm -rf $@ $@.new
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@.new -r $< && mv $@.new $@ || \
 		echo "They cannot be installed. Their tests are skipped."
+
+# An environment of their own: db-to-sqlite needs older packages than HomeRack.
+.venv/peers/installed: bench/requirements.txt | .venv/development
+	@echo "Installing the programs of PyPI that are measured, too"
+	@$(BIN)/python -m venv --clear .venv/peers
+	@.venv/peers/bin/python -m pip install --quiet --disable-pip-version-check -r $< && touch $@ || \
+		{ rm -rf .venv/peers; echo "They cannot be installed, and are skipped."; }
 
 .env: | .venv/production
 	@$(BIN)/python -m homerack.config.keys $@

@@ -1,4 +1,4 @@
-"""The site with its middleware and three trivial views, for `bench.connections` and `bench.backup`."""
+"""The site with its middleware and three trivial views, for `bench.connections` and `bench.blocked`."""
 
 import os
 

@@ -1,191 +1,118 @@
-"""Measures backups and restores of PostgreSQL against the usual pipes, and how long a restore blocks the site.
+"""Backups and restores of PostgreSQL.
 
-    python -m bench.backup [--rows 1000000] [--rounds 3]
-
-Measures on a PostgreSQL server of its own, in turn within each round
-
-- a backup as the command makes it: snapshot, digests, dump, compression, signature, and the verification, which reads
-  everything back and counts it; against ``pg_dump | gzip -6``, which verifies nothing;
-- a restore as the command does it, without the backup before it: load, compare, migrate, swap; against
-  ``gunzip | psql -1`` into an empty database, followed by the ANALYZE that the restore includes.
-
-Then restores again, with the backup before it, while a client sends requests to the site in gunicorn all the time.
-Prints wall seconds and bytes, ratios within each round, and their medians.
+A backup as the command makes it (snapshot, digests, dump, compression, signature, and the verification, which reads
+everything back and counts it) against `pg_dump` and django-dbbackup, which verify nothing. A restore without a backup
+before it (load, compare, migrate, swap) against loading the same rows into an empty database with psql, pg_restore and
+django-dbbackup, followed by the ANALYZE that the restore includes.
 """
 
-import argparse
-import contextlib
-import os
 import shutil
-import statistics
-import subprocess
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
-import django
+import msgspec
 
-from bench.lab_file import environment, file_of
-from bench.measuring import execute, migrate
-from tests.support.postgres import PASSWORD, PostgresServer
-from tests.support.web import WebServer
+from bench.lab_file import rows_of_file
+from bench.measuring import Program
+from bench.migrate import compare_counts
+from bench.results import Results, Sample
+from bench.session import PEERS, Session
 
-
-@dataclass
-class Round:
-    """Seconds by program, and the bytes of the two files."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
-
-
-# --- Ours ---------------------------------------------------------------------------------------------------------
-def back_up() -> int:
-    """Bytes of the backup."""
-    from ops import operations
-    from ops.models import Run
-    from ops.runs.context import get_context
-
-    return operations.back_up(get_context(), new_run(Run.Kind.BACKUP)).size
+BACKUP, RESTORE = "`backup_database`, verified", "`restore_database`, compared"
+GZIP, GUNZIP = "`pg_dump \\| gzip -6`", "`gunzip \\| psql -1`"
+CUSTOM, DIRECTORY = "`pg_dump -Fc`", "`pg_dump -Fd -j 2`"
+DBBACKUP, DBRESTORE = "django-dbbackup: `dbbackup`", "django-dbbackup: `dbrestore`"
+ANALYZE = 'psql -q -c "ANALYZE"'
 
 
-def restore(*, pre_backup: bool) -> dict[str, float]:
-    """Seconds that the swap took, and for which writes were blocked."""
-    from django.utils import timezone
-
-    from ops import operations
-    from ops.models import Run
-    from ops.runs.context import get_context
-
-    context = get_context()
-    name = context.repository.latest(now=timezone.now()).name
-    done = operations.restore(context, new_run(Run.Kind.RESTORE, name=name, pre_backup=pre_backup))
-    return {"swap": done.cut_over, "writes blocked": done.writes_blocked}
-
-
-def new_run(kind, **arguments):
-    from ops.models import Run
-
-    return Run(kind=kind, requested_by="bench", origin=Run.Origin.COMMAND, arguments=arguments)
-
-
-# --- The usual pipes ----------------------------------------------------------------------------------------------
-def pipe(command: str, server: PostgresServer) -> None:
-    """Run a pipe of PostgreSQL's programs on `server`. The password is in the environment, not in the arguments."""
-    login = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "homerack", "PGPASSWORD": PASSWORD}
-    arguments = ["bash", "-o", "pipefail", "-c", command]
-    subprocess.run(arguments, env=os.environ | login, check=True, stdout=subprocess.DEVNULL)
-
-
-def timed(work: Callable[[], object]) -> tuple[float, object]:
-    start = time.monotonic()
-    result = work()
-    return time.monotonic() - start, result
-
-
-def one_round(server: PostgresServer, directory: Path, number: int) -> Round:
-    binaries, theirs = server.binaries, directory / "theirs.sql.gz"
-    psql = f"{binaries}/psql -q -1 -v ON_ERROR_STOP=1 -d usual"
-    result = Round()
-    execute(server, "CREATE DATABASE usual")
-    pairs: list[dict[str, Callable[[], object]]] = [
-        {
-            "backup": back_up,
-            "pg_dump | gzip -6": lambda: pipe(f"{binaries}/pg_dump -d lab | gzip -6 > {theirs}", server),
-        },
-        {
-            "restore": lambda: restore(pre_backup=False),
-            "gunzip | psql -1": lambda: pipe(f"gunzip -c {theirs} | {psql} && {psql} -c ANALYZE", server),
-        },
-    ]
-    for pair in pairs:
-        for name in sorted(pair, reverse=bool(number % 2)):
-            execute(server, "CHECKPOINT")
-            result.seconds[name], answer = timed(pair[name])
-            if name == "backup":
-                result.sizes["ours"] = int(answer)  # type: ignore[call-overload]
-    result.sizes["theirs"] = theirs.stat().st_size
-    execute(server, "DROP DATABASE usual")
-    return result
+def run(session: Session, results: Results) -> None:
+    folder = session.folder / "backup"
+    folder.mkdir()
+    dbbackup = PEERS / "django-admin"
+    with session.database() as database:
+        url, directory = session.server.url(database), str(folder / "backups")
+        backups = {
+            BACKUP: lambda: back_up(session, url, BACKUP_DIR=directory),
+            GZIP: writing(folder / "plain.sql.gz", lambda to: session.pipe(f"pg_dump {database} | gzip -6 > {to}")),
+            CUSTOM: writing(folder / "custom", lambda to: session.run(["pg_dump", "-Fc", "-f", to, database])),
+            DIRECTORY: writing(
+                folder / "directory", lambda to: session.run(["pg_dump", "-Fd", "-j2", "-f", to, database])
+            ),
+            DBBACKUP: writing(
+                folder / "dbbackup", lambda to: run_dbbackup(session, to, "dbbackup", PGDATABASE=database)
+            ),
+        }
+        session.compare(results, backups, needs={DBBACKUP: dbbackup})
+        unpack = f"gunzip -c {folder}/plain.sql.gz | psql -q -1 -v ON_ERROR_STOP=1"
+        pg_restore = 'pg_restore -j 2 -d "$PGDATABASE"'
+        restores = {
+            RESTORE: lambda: restore(session, url, BACKUP_DIR=directory),
+            GUNZIP: loading(session, unpack),
+            "`pg_restore -j 2` of `-Fc`": loading(session, f"{pg_restore} {folder}/custom"),
+            "`pg_restore -j 2` of `-Fd`": loading(session, f"{pg_restore} {folder}/directory"),
+            DBRESTORE: lambda: dbrestore(session, folder / "dbbackup"),
+        }
+        session.compare(results, restores, needs={DBRESTORE: dbbackup})
+    shutil.rmtree(folder)
+    results.ratio(BACKUP, GZIP, name=f"backup, verified / {GZIP}", at_most=0.45)
+    results.ratio(BACKUP, GZIP, of=size, to=size, name=f"backup, bytes / {GZIP}", at_most=1.08)
+    for other in (CUSTOM, DIRECTORY, DBBACKUP):
+        results.ratio(BACKUP, other, name=f"backup, verified / {other}")
+    results.ratio(RESTORE, GUNZIP, name=f"restore, compared / {GUNZIP}", at_most=0.9)
+    for other in restores:
+        if other not in {RESTORE, GUNZIP}:
+            results.ratio(RESTORE, other, name=f"restore, compared / {other}")
+    for name, program in (("backup", BACKUP), ("restore", RESTORE)):
+        results.value(f"{name}, largest process", program, lambda sample: sample.megabytes, unit="MB", at_most=100)
 
 
-# --- The site during a restore ----------------------------------------------------------------------------------
-class Client(threading.Thread):
-    """Requests a page that needs the database, in a loop. `longest` is the longest time without a response."""
-
-    def __init__(self, site: WebServer) -> None:
-        super().__init__()
-        self.site, self.stopped = site, threading.Event()
-        self.longest, self.responses, self.refusals = 0.0, 0, 0
-
-    def run(self) -> None:
-        last = time.monotonic()
-        while not self.stopped.is_set():
-            response = self.site.get("/one-query/")
-            now = time.monotonic()
-            if response.status == 200:
-                self.longest, last = max(self.longest, now - last), now
-                self.responses += 1
-            else:
-                self.refusals += 1
+def size(sample: Sample) -> float:
+    return sample.size
 
 
-def restore_under_load(server: PostgresServer, rounds: int) -> None:
-    site = WebServer.start(application="bench.application", DATABASE_URL=server.url("lab"), HTTPS="false")
-    try:
-        for _ in range(rounds):
-            client = Client(site)
-            client.start()
-            seconds, parts = timed(lambda: restore(pre_backup=True))
-            client.stopped.set()
-            client.join()
-            print(
-                f"restore with a backup before it {seconds:.2f} s ({parts}): {client.responses:,} responses,"
-                f" {client.refusals} refusals, longest time without a response {client.longest:.3f} s",
-                flush=True,
-            )
-    finally:
-        site.stop()
+def back_up(session: Session, url: str, **variables: str) -> Sample:
+    sample, document = session.operate(url, "backup_database", **variables)
+    return msgspec.structs.replace(sample, size=document["size"])
 
 
-# --- The report ---------------------------------------------------------------------------------------------------
-def report(rounds: list[Round]) -> None:
-    for one in rounds:
-        print("  ".join(f"{name} {value:.2f} s" for name, value in one.seconds.items()), one.sizes, flush=True)
-    for ours, theirs in (("backup", "pg_dump | gzip -6"), ("restore", "gunzip | psql -1")):
-        ratios = [one.seconds[ours] / one.seconds[theirs] for one in rounds]
-        print(f"{ours} / {theirs}: {statistics.median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)})")
-    print(f"bytes: {statistics.median(one.sizes['ours'] / one.sizes['theirs'] for one in rounds):.3f}")
+def restore(session: Session, url: str, *arguments: str, **variables: str) -> Sample:
+    return session.operate(url, "restore_database", "--latest", "--yes", "--no-pre-backup", *arguments, **variables)[0]
 
 
-@contextlib.contextmanager
-def loaded(rows: int, server: PostgresServer, directory: Path) -> Iterator[None]:
-    """Django on a database with `rows` rows, whose backups go to `directory`."""
-    url = server.url("lab")
-    migrate(file_of(rows), url)
-    os.environ.update(environment(url) | {"BACKUP_DIR": str(directory), "PG_BIN": str(server.binaries)})
-    django.setup()
-    yield
+def writing(path: Path, program: Callable[[Path], Sample]) -> Program:
+    """`program` writes a file, or a directory of files, at `path`."""
+
+    def run_and_weigh() -> Sample:
+        if path.is_dir():
+            shutil.rmtree(path)
+        sample = program(path)
+        files = path.iterdir() if path.is_dir() else [path]
+        return msgspec.structs.replace(sample, size=sum(file.stat().st_size for file in files))
+
+    return run_and_weigh
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    directory = Path(tempfile.mkdtemp(prefix="bench-backup-"))
-    server = PostgresServer.start("shared_buffers = '256MB'")
-    try:
-        with loaded(options.rows, server, directory):
-            report([one_round(server, directory, number) for number in range(options.rounds)])
-            restore_under_load(server, options.rounds)
-    finally:
-        server.stop()
-        shutil.rmtree(directory)
+def loading(session: Session, command: str) -> Program:
+    """The shell `command` fills an empty database, PGDATABASE, which is analyzed."""
+
+    def run_into_empty_database() -> Sample:
+        with session.database(filled=False) as database:
+            sample = session.pipe(f"{command} && {ANALYZE}", PGDATABASE=database)
+            compare_counts(rows_of_file(session.file), session.rows_of(database))
+        return sample
+
+    return run_into_empty_database
 
 
-if __name__ == "__main__":
-    main()
+def dbrestore(session: Session, folder: Path) -> Sample:
+    with session.database(filled=False) as database:
+        loaded = run_dbbackup(session, folder, "dbrestore", "--noinput", PGDATABASE=database)
+        sample = loaded + session.pipe(ANALYZE, PGDATABASE=database)
+        compare_counts(rows_of_file(session.file), session.rows_of(database))
+    return sample
+
+
+def run_dbbackup(session: Session, folder: Path, *arguments: str, **variables: str) -> Sample:
+    folder.mkdir(exist_ok=True)
+    settings = {"DJANGO_SETTINGS_MODULE": "bench.dbbackup_settings", "DBBACKUP_DIRECTORY": str(folder)}
+    return session.run([PEERS / "python", "-m", "django", *arguments], **settings, **variables)

@@ -1,128 +1,75 @@
-"""Measures what connecting costs a request: ``python -m bench.connections [--requests N] [--rounds R]``.
+"""What connecting costs a request.
 
-Under gunicorn with threads, a view with one query is requested N times, one after the other: without reuse, with
-Django's ``CONN_MAX_AGE`` and health checks, with the pool, and without a query. Rounds are interleaved, so that other
-load on the machine affects all variants. Then 40 clients at once use a pool of 5 + 5. Prints milliseconds and ratios.
+Under gunicorn with threads and the whole middleware, a view with one query is requested 2,000 times, one request after
+the other: without reuse, with Django's ``CONN_MAX_AGE`` and health checks, with the pool, and without a query. Rounds
+are interleaved. Then 40 clients at once use a pool of 5 + 5.
 """
 
-import argparse
-import http.client
-import os
-import statistics
-import sys
+import contextlib
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle, islice
 
-from tests.support.postgres import PostgresServer
-from tests.support.web import WebServer
+from bench.lab_file import environment
+from bench.measuring import Program, ProgramFailed, stopwatch
+from bench.results import Results, Sample
+from bench.session import Session
+from bench.site import Site, serving
 
-NO_REUSE, MAX_AGE, POOL, NO_QUERY = "no reuse", "CONN_MAX_AGE, health checks", "pool", "no query"
+POOL, MAX_AGE = "HomeRack's pool", "`CONN_MAX_AGE` with health checks (`DB_POOL_SIZE=0`)"
+NO_REUSE, NO_QUERY = "no reuse (`DB_POOL_SIZE=0`, `DB_POOL_RECYCLE=0`)", "a view without a query"
 VARIANTS = {
-    NO_REUSE: {"DB_POOL_SIZE": "0", "DB_POOL_RECYCLE": "0"},
-    MAX_AGE: {"DB_POOL_SIZE": "0"},
     POOL: {"DB_POOL_SIZE": "20"},
+    MAX_AGE: {"DB_POOL_SIZE": "0"},
+    NO_REUSE: {"DB_POOL_SIZE": "0", "DB_POOL_RECYCLE": "0"},
 }
+CROWD = "40 clients at once on a pool of 5 + 5, queries of 10 ms"
+THREADS = 40
+REQUESTS, ROUNDS, EACH = 2000, 20, 25
+"""Requests of each variant; the rounds over which they are spread; those of each client of the crowd."""
 
 
-def request_repeatedly(web: WebServer, path: str, number: int) -> float:
-    """Mean milliseconds of `number` requests, one after the other, over one kept HTTP connection."""
-    client = http.client.HTTPConnection("127.0.0.1", web.port)
-    start = time.perf_counter()
-    for _ in range(number):
-        client.request("GET", path)
-        response = client.getresponse()
-        response.read()
-        if response.status != 200:
-            sys.exit(f"{path} answered {response.status}:\n{web.log.read_text()[-2000:]}")
-    seconds = time.perf_counter() - start
-    client.close()
-    return seconds / number * 1000
+def run(session: Session, results: Results) -> None:
+    rounds, requests = (1, 20) if session.tiny else (ROUNDS, REQUESTS // ROUNDS)
+    with contextlib.ExitStack() as stack:
+        sites = {name: stack.enter_context(start(session, **variables)) for name, variables in VARIANTS.items()}
+        programs = {name: requesting(site, "/one-query/", requests) for name, site in sites.items()}
+        programs[NO_QUERY] = requesting(sites[POOL], "/no-query/", requests)
+        for program in programs.values():
+            program()  # the first requests import modules
+        session.compare(results, programs, rounds=rounds)
+    session.compare(results, {CROWD: lambda: crowd(session)}, rounds=1)
+    results.ratio(POOL, MAX_AGE, name="one request / `CONN_MAX_AGE` with health checks", at_most=1.05)
+    results.ratio(POOL, NO_REUSE, name="one request / no reuse of connections", at_most=0.2)
 
 
-def measure(runs: dict[str, Callable[[int], float]], *, requests: int, rounds: int) -> dict[str, list[float]]:
-    """`requests` of each variant, spread over `rounds`; each round begins with another variant."""
-    results: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run(50)
-    for number in range(rounds):
-        for name in islice(cycle(runs), number, number + len(runs)):
-            results[name].append(runs[name](requests // rounds))
-    return results
+def start(session: Session, **variables: str) -> contextlib.AbstractContextManager[Site]:
+    env = environment(session.server.url("postgres"), settings="homerack.settings") | variables
+    return serving(env, "--threads", str(THREADS))
 
 
-def compare_variants(server: PostgresServer, *, requests: int, rounds: int) -> None:
-    webs = {name: start(server, **environment) for name, environment in VARIANTS.items()}
+def requesting(site: Site, path: str, number: int) -> Program:
+    """The mean of `number` requests, one after the other, over one kept HTTP connection."""
 
-    def runner(web: WebServer, path: str) -> Callable[[int], float]:
-        return lambda number: request_repeatedly(web, path, number)
+    def request_repeatedly() -> Sample:
+        client = site.connect()
+        started = time.perf_counter()
+        for _ in range(number):
+            status = site.get(path, client)
+            if status != 200:
+                raise ProgramFailed(f"{path} answered {status}:\n{site.log.read_text()[-2000:]}")
+        seconds = time.perf_counter() - started
+        client.close()
+        return Sample(seconds=round(seconds / number, 7))
 
-    try:
-        runs = {name: runner(web, "/one-query/") for name, web in webs.items()}
-        runs[NO_QUERY] = runner(webs[POOL], "/no-query/")
-        results = measure(runs, requests=requests, rounds=rounds)
-    finally:
-        for web in webs.values():
-            web.stop()
-    print(f"{requests} requests each, in {rounds} interleaved rounds: milliseconds per request")
-    for name, times in results.items():
-        print(f"  {name:30} median {statistics.median(times):7.3f}   min {min(times):7.3f}")
-    # Ratios are taken within each round, so that a slow minute affects both sides.
-    print(f"  pool / CONN_MAX_AGE            {ratio(results[POOL], results[MAX_AGE]):.3f}   (aim: at most 1.1)")
-    print(f"  no reuse / pool                {ratio(results[NO_REUSE], results[POOL]):.1f}   (aim: at least 10)")
-    added = {
-        name: [mine - base for mine, base in zip(results[name], results[NO_QUERY], strict=True)] for name in VARIANTS
-    }
-    print(f"  the same, minus the cost of a request without a query  {ratio(added[NO_REUSE], added[POOL]):.1f}")
+    return request_repeatedly
 
 
-def ratio(one: list[float], other: list[float]) -> float:
-    return statistics.median(mine / theirs for mine, theirs in zip(one, other, strict=True))
-
-
-def crowd(server: PostgresServer, *, threads: int = 40, each: int = 25) -> None:
-    """`threads` clients at once on a pool of 5 + 5; the view keeps its connection for 10 ms."""
-    web = start(server, DB_POOL_SIZE="5", DB_MAX_OVERFLOW="5")
-    try:
-        start_time = time.perf_counter()
-        with ThreadPoolExecutor(threads) as executor:
-            list(executor.map(lambda _: request_repeatedly(web, "/slow-query/", each), range(threads)))
-        seconds = time.perf_counter() - start_time
-        served = threads * each
-        print(f"{threads} clients on a pool of 5 + 5: all {served} requests served, {served / seconds:.0f}/s")
-    finally:
-        web.stop()
-
-
-def start(server: PostgresServer, **environment: str) -> WebServer:
-    return WebServer.start(
-        *("--threads", "40"),
-        application="bench.application",
-        DATABASE_URL=server.url("postgres"),
-        REDIS_URL="",
-        **environment,
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=2000, help="per variant (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=20, help="default: %(default)s")
-    options = parser.parse_args()
-    os.environ |= {
-        "DJANGO_SETTINGS_MODULE": "homerack.settings",
-        "SECRET_KEY": "only-for-this-bench-" + "0123456789" * 4,
-        "HTTPS": "false",
-        "LOG_LEVEL": "WARNING",
-    }
-    server = PostgresServer.start()
-    try:
-        compare_variants(server, requests=options.requests, rounds=options.rounds)
-        crowd(server)
-    finally:
-        server.stop()
-
-
-if __name__ == "__main__":
-    main()
+def crowd(session: Session) -> Sample:
+    """Seconds for each request; the view keeps its connection for 10 ms, so the pool serves 1,000 a second at most."""
+    each = 2 if session.tiny else EACH
+    with start(session, DB_POOL_SIZE="5", DB_MAX_OVERFLOW="5") as site:
+        request_slowly = requesting(site, "/slow-query/", each)
+        with stopwatch(None) as watch, ThreadPoolExecutor(THREADS) as executor:
+            list(executor.map(lambda _: request_slowly(), range(THREADS)))
+    served, seconds = THREADS * each, watch.seconds
+    return Sample(seconds=round(seconds / served, 7), parts={"requests per second": round(served / seconds)})

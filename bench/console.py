@@ -1,26 +1,23 @@
-"""Measures the pages of the admin in a large lab with a long history.
+"""The pages of the admin in a large lab with a long history: 100,000 devices, 10,000 backups and 10,000 runs.
 
-    python -m bench.console [--backups 10000] [--runs 10000] [--devices 100000] [--rounds 15]
-
-Creates such a database in a PostgreSQL server of its own and in a SQLite file, signs in an administrator, and requests
-each page with Django's test client, without a network. Prints the median milliseconds and the number of queries.
+Creates such a database in PostgreSQL and in a SQLite file, signs in an administrator, and requests each page 15 times
+with Django's test client, without a network.
 """
 
-import argparse
 import datetime as dt
 import itertools
 import json
-import os
 import random
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from typing import Any
 
-from tests.support.postgres import PostgresServer
+from bench.lab_file import environment
+from bench.measuring import measure as run_program
+from bench.results import Results, Sample
+from bench.session import Session, say
 
 PAGES = {
     "dashboard": "admin:index",
@@ -36,49 +33,37 @@ RACK_UNITS = 40
 BATCH = 5_000
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backups", type=int, default=10_000)
-    parser.add_argument("--runs", type=int, default=10_000)
-    parser.add_argument("--devices", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=15)
-    options = parser.parse_args()
-    server = PostgresServer.start()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            urls = {"PostgreSQL": server.url("postgres"), "SQLite": f"sqlite:///{folder}/bench.db"}
-            results = {name: measured(url, folder, options) for name, url in urls.items()}
-    finally:
-        server.stop()
-    show(results)
+BACKUPS, RUNS, DEVICES, REQUESTS = 10_000, 10_000, 100_000, 15
+GOALS = {"dashboard": 150, "racks": 150, "devices": 150}
+"""Milliseconds."""
 
 
-def measured(url: str, folder: str, options: argparse.Namespace) -> dict[str, Any]:
+def run(session: Session, results: Results) -> None:
+    options = {"backups": BACKUPS, "runs": RUNS, "devices": DEVICES, "rounds": REQUESTS}
+    if session.tiny:
+        options = {"backups": 20, "runs": 20, "devices": 50, "rounds": 1}
+    with session.database(filled=False) as database:
+        urls = {"PostgreSQL": session.server.url(database), "SQLite": f"sqlite:///{session.folder}/console.sqlite3"}
+        for name, url in urls.items():
+            for page, (times, queries) in measured(url, options).items():
+                samples = [Sample(seconds=round(ms / 1000, 6), parts={"queries": queries}) for ms in times]
+                results.programs[f"{page}, {name}"] = samples
+                say(f"  {page}, {name}: {statistics.median(times):.0f} ms, {queries} queries")
+    for page, goal in GOALS.items():
+        for name in urls:
+            results.value(f"{page}, {name}", f"{page}, {name}", lambda s: s.seconds * 1000, unit="ms", at_most=goal)
+
+
+def measured(url: str, options: dict[str, int]) -> dict[str, tuple[list[float], int]]:
     """Fill the database at `url` and measure there, in a process of its own."""
-    environment = os.environ | {
-        "DATABASE_URL": url,
-        "SECRET_KEY": "only-for-measuring-" + "0123456789" * 4,
-        "DEBUG": "false",
-        "HTTPS": "false",
-        "REDIS_URL": "",
-        "BACKUP_DIR": folder,
-        "DJANGO_SETTINGS_MODULE": "bench.console_settings",
-    }
-    code = f"from bench import console; console.work({vars(options)!r})"
-    run = subprocess.run([sys.executable, "-c", code], env=environment, check=True, stdout=subprocess.PIPE)
-    return dict(json.loads(run.stdout.splitlines()[-1]))
-
-
-def show(results: dict[str, dict[str, Any]]) -> None:
-    print(f"{'':22}" + "".join(f"{name:>24}" for name in results))
-    for page in PAGES:
-        cells = [result.get(page) for result in results.values()]
-        texts = [f"{cell[0]:.0f} ms, {cell[1]} queries" if cell else "no such page" for cell in cells]
-        print(f"{page:22}" + "".join(f"{text:>24}" for text in texts))
+    code = f"from bench import console; console.work({options!r})"
+    command = [sys.executable, "-W", "ignore::UserWarning", "-c", code]
+    _, text = run_program(command, environment(url, settings="bench.console_settings"))
+    return dict(json.loads(text.splitlines()[-1]))
 
 
 # --- In the measured process ------------------------------------------------------------------------------
-def work(options: dict[str, Any]) -> None:
+def work(options: dict[str, int]) -> None:
     import django
     from django.core.management import call_command
 
@@ -106,7 +91,8 @@ def fill_lab(devices: int) -> None:
 
     load_demo()
     # The manager of the models saves and validates row by row, which is too slow here.
-    racks = QuerySet(Rack).bulk_create([Rack(name=f"Rack {number:04}", location="Hall 1") for number in range(RACKS)])
+    new_racks = [Rack(name=f"Rack {number:04}", location="Hall 1") for number in range(RACKS)]
+    racks: list[Rack] = QuerySet[Rack](Rack).bulk_create(new_racks)
     models = list(DeviceModel.objects.filter(height_u=1).select_related("brand"))
     specifications = dict(Device.objects.values_list("model_id", "specification_id"))
     models = [model for model in models if model.pk in specifications]
@@ -121,12 +107,12 @@ def fill_lab(devices: int) -> None:
         )
         for number, model in zip(range(devices), itertools.cycle(models))
     ]
-    made = QuerySet(Device).bulk_create(rows, batch_size=BATCH)
+    made: list[Device] = QuerySet[Device](Device).bulk_create(rows, batch_size=BATCH)
     positions = [
         RackPosition(device=device, rack=racks[number // RACK_UNITS % RACKS], start_u=number % RACK_UNITS + 1)
         for number, device in enumerate(made)
     ]
-    QuerySet(RackPosition).bulk_create(positions, batch_size=BATCH)
+    QuerySet[RackPosition](RackPosition).bulk_create(positions, batch_size=BATCH)
 
 
 def fill_history(*, backups: int, runs: int) -> None:
@@ -170,8 +156,8 @@ def run_row(number: int, now: dt.datetime, chance: random.Random) -> Any:
     )  # fmt: skip
 
 
-def measure(rounds: int) -> dict[str, tuple[float, int]]:
-    """Median milliseconds and number of queries of each page."""
+def measure(rounds: int) -> dict[str, tuple[list[float], int]]:
+    """Milliseconds of each request, and the number of queries of each page."""
     from django.db import connection
     from django.test import Client
     from django.test.utils import CaptureQueriesContext
@@ -194,7 +180,7 @@ def measure(rounds: int) -> dict[str, tuple[float, int]]:
         if status == 302 and "p=" in query:
             continue  # a small lab has fewer pages
         assert status == 200, f"{path}: {status}"
-        results[title] = (statistics.median(milliseconds(client, path) for _ in range(rounds)), number)
+        results[title] = ([milliseconds(client, path) for _ in range(rounds)], number)
     return results
 
 
@@ -202,7 +188,3 @@ def milliseconds(client: Any, path: str) -> float:
     start = time.perf_counter()
     client.get(path)
     return (time.perf_counter() - start) * 1000
-
-
-if __name__ == "__main__":
-    main()

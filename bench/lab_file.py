@@ -1,4 +1,4 @@
-"""The SQLite file of `bench.migrate` and `bench.backup`, as Django writes it. It is kept in the temporary directory."""
+"""The SQLite file of the benches, as Django writes it. It is kept in the temporary directory."""
 
 import contextlib
 import datetime as dt
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from functools import cache
 from pathlib import Path
 
 TABLES = ("lab_probe", "lab_reading", "lab_event")
@@ -16,32 +17,39 @@ BATCH = 5000
 WORDS = ("rack", "Schrank", "ラック", "naïve", "tab\there", "line\nbreak", "back\\slash", "'quoted'", "🖥️", "NULL")
 
 
+@cache
 def file_of(rows: int) -> Path:
     """The file with so many rows, created once, with the current tables."""
     path = Path(tempfile.gettempdir()) / f"bench_{rows}.sqlite3"
-    if not path.exists():
-        print(f"Creating {path} with {rows:,} rows …", flush=True)
-        make_file(path, rows)
-    django(f"sqlite:///{path}", "migrate", "--verbosity", "0")
+    if path.exists():
+        django(f"sqlite:///{path}", "migrate", "--verbosity", "0")
+        return path
+    print(f"Creating {path} with {rows:,} rows …", flush=True)
+    # Another bench may create it at the same time.
+    partial = Path(tempfile.mkdtemp(prefix="bench-file-")) / path.name
+    run_python(f"sqlite:///{partial}", f"from bench import lab_file; lab_file.make({rows})")
+    partial.rename(path)
+    partial.parent.rmdir()
     return path
 
 
-def make_file(path: Path, rows: int) -> None:
-    """A file with `rows` rows, written by Django: 1% probes, 66% readings, 33% events."""
-    partial = path.with_suffix(".partial")
-    partial.unlink(missing_ok=True)
-    django(f"sqlite:///{partial}", "migrate", "--verbosity", "0")
-    code = f"from bench.lab_file import fill; fill({rows})"
-    subprocess.run(
-        [sys.executable, "manage.py", "shell", "-v", "0", "-c", code],
-        env=environment(f"sqlite:///{partial}"),
-        check=True,
-    )
-    partial.rename(path)
+# --- In a process of Django ---------------------------------------------------------------------------------------
+def make(rows: int) -> None:
+    """Create the tables in the database of this process, and fill them."""
+    import django
+    from django.core.management import call_command
+    from django.db import connection
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+    fill(rows)
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
 
 
 def fill(rows: int) -> None:
-    """Fill the file. Runs in a process of Django."""
+    """1% probes, 66% readings, 33% events."""
     from bench.lab.models import Event, Probe, Reading
 
     generator = random.Random(15)
@@ -54,7 +62,7 @@ def fill(rows: int) -> None:
         return {"z": generator.random(), "unit": "°C", "flags": [True, None, generator.randrange(9)], "note": text(2)}
 
     probes, readings = max(1, rows // 100), max(1, rows * 66 // 100)
-    Probe.objects.bulk_create(
+    Probe._default_manager.bulk_create(
         (
             Probe(
                 name=f"probe {number}",
@@ -68,7 +76,7 @@ def fill(rows: int) -> None:
         batch_size=BATCH,
     )
     for first in range(0, readings, BATCH):
-        Reading.objects.bulk_create(
+        Reading._default_manager.bulk_create(
             Reading(
                 probe_id=number % probes + 1,
                 taken=start + dt.timedelta(seconds=number, microseconds=generator.randrange(10**6)),
@@ -82,7 +90,7 @@ def fill(rows: int) -> None:
             for number in range(first, min(first + BATCH, readings))
         )
     for first in range(0, rows - probes - readings, BATCH):
-        Event.objects.bulk_create(
+        Event._default_manager.bulk_create(
             Event(
                 reading_id=generator.randrange(readings) + 1,
                 seen=start + dt.timedelta(seconds=number),
@@ -91,18 +99,40 @@ def fill(rows: int) -> None:
             )
             for number in range(first, min(first + BATCH, rows - probes - readings))
         )
-    for probe in Probe.objects.all()[:1000]:
-        Probe.objects.filter(pk=probe.pk).update(latest_id=probe.pk)
+    for probe in Probe._default_manager.all()[:1000]:
+        Probe._default_manager.filter(pk=probe.pk).update(latest_id=probe.pk)
 
 
-def environment(url: str) -> dict[str, str]:
-    settings = {"DATABASE_URL": url, "SECRET_KEY": "only-for-measuring", "DJANGO_SETTINGS_MODULE": "bench.settings"}
+# --- Processes ----------------------------------------------------------------------------------------------------
+NO_LOCATIONS = dict.fromkeys(("BACKUP_LOCATIONS", "BACKUP_AGE_IDENTITY", "BACKUP_AGE_RECIPIENTS", "REDIS_URL"), "")
+
+
+def environment(url: str, *, settings: str = "bench.settings") -> dict[str, str]:
+    """The environment of a process with the database at `url`. It depends on no ``.env``."""
+    keys = {
+        "SECRET_KEY": "only-for-measuring-" + "0123456789" * 4,
+        "BACKUP_SIGNING_KEY": "measuring-" + "9876543210" * 4,
+    }
+    site = {"DEBUG": "false", "HTTPS": "false", "LOG_LEVEL": "WARNING", "DJANGO_SETTINGS_MODULE": settings}
     # A directory of its own: backups make theirs private, which the temporary directory itself must not become.
-    return {**os.environ, **settings, "BACKUP_DIR": f"{tempfile.gettempdir()}/bench_backups"}
+    directory = {"BACKUP_DIR": f"{tempfile.gettempdir()}/bench_backups"}
+    return {**os.environ, **NO_LOCATIONS, **keys, **site, **directory, "DATABASE_URL": url}
 
 
-def django(url: str, *arguments: str) -> None:
-    subprocess.run([sys.executable, "manage.py", *arguments], env=environment(url), check=True)
+def django(url: str, *arguments: str, **variables: str) -> None:
+    """Run a command that is not measured."""
+    run_quietly([sys.executable, "manage.py", *arguments], environment(url) | variables)
+
+
+def run_python(url: str, code: str, **variables: str) -> None:
+    run_quietly([sys.executable, "-c", code], environment(url) | variables)
+
+
+def run_quietly(command: list[str], env: dict[str, str]) -> None:
+    """Run a program. Its output is shown if it fails."""
+    done = subprocess.run(command, env=env, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[1:3])} ended with {done.returncode}:\n{done.stdout[-3000:]}")
 
 
 def rows_of_file(path: Path) -> dict[str, int]:

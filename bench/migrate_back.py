@@ -1,125 +1,106 @@
-"""The way back of `bench.migrate`: from PostgreSQL to SQLite.
+"""Migrations from PostgreSQL to a new SQLite file: `migrate_to_sqlite` against
 
-Migrates the file to PostgreSQL once, and that database to a new file, in turn with
-
-- the command `migrate_to_sqlite`: preflight, copy, build, verify;
-- ``pg_dump --data-only --inserts`` into ``sqlite3``, into the tables that Django creates: every row is a transaction;
-- the same in one transaction, without waiting for the disk: the best case of these programs;
-- db-to-sqlite (of PyPI), with tables and indexes of its own. It is installed into the temporary directory.
+- ``pg_dump --data-only --inserts`` into ``sqlite3``, into the tables that Django creates, in one transaction and
+  without waiting for the disk: the best case of these programs;
+- the same as users type it, where every row is a transaction, of 20,000 rows at most;
+- db-to-sqlite (of PyPI), with tables and indexes of its own.
 """
 
-import json
-import os
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
-from bench.lab_file import TABLES, django, rows_of_file
-from bench.measuring import Program, Ratio, Run, compare_counts, measure, migrate, run_command, wait_for
-from tests.support.postgres import PASSWORD, PostgresServer
+import msgspec
 
-DATABASE = "lab"
-DB_TO_SQLITE = (
-    "db-to-sqlite==1.5",
-    "psycopg2-binary==2.9.13",
-    # It works with neither SQLAlchemy 2.1 nor sqlite-utils 4.
-    "SQLAlchemy==2.0.58",
-    "sqlite-utils==3.39.1",
-)
-RATIOS: Mapping[str, Ratio] = {
-    "copy + build / db-to-sqlite": ("db-to-sqlite", lambda run: run.copy_and_build),
-    "whole command / db-to-sqlite": ("db-to-sqlite", lambda run: run.seconds),
-    "copy + build / pg_dump in one transaction": ("pg_dump-once", lambda run: run.copy_and_build),
-    "whole command / pg_dump in one transaction": ("pg_dump-once", lambda run: run.seconds),
-    "copy + build / pg_dump": ("pg_dump", lambda run: run.copy_and_build),
-    "whole command / pg_dump": ("pg_dump", lambda run: run.seconds),
-}
+from bench.lab_file import TABLES, django, file_of, rows_of_file
+from bench.measuring import Program, ProgramFailed, stopwatch, wait_for
+from bench.migrate import compare_counts, copy_and_build
+from bench.results import Results, Sample
+from bench.session import PEERS, Session
+
+OURS = "`migrate_to_sqlite`"
+ONCE = "`pg_dump --inserts` into `sqlite3`, one transaction"
+DB_TO_SQLITE = "db-to-sqlite"
+MOST_ROWS_ALONE = 20_000
+"""Of the program that waits for the disk after each row."""
 
 
-# --- The programs -------------------------------------------------------------------------------------------------
-def into_new_file(program: Callable[[Path, PostgresServer], Run]) -> Program:
-    """`program` writes a new file, whose rows are counted. The first one migrates the rows to PostgreSQL before."""
+def run(session: Session, results: Results) -> None:
+    with session.database() as database:
+        programs = {
+            OURS: into_new_file(session, lambda path: migrate_back(session, database, path)),
+            ONCE: into_new_file(session, lambda path: dump_once(session, database, path)),
+            DB_TO_SQLITE: into_new_file(session, lambda path: run_db_to_sqlite(session, database, path)),
+        }
+        session.compare(results, programs, needs={ONCE: "sqlite3", DB_TO_SQLITE: PEERS / "db-to-sqlite"})
+    results.ratio(OURS, DB_TO_SQLITE, name="way back, everything / db-to-sqlite", at_most=1.0)
+    results.ratio(OURS, DB_TO_SQLITE, of=copy_and_build, name="way back, copy and build / db-to-sqlite")
+    results.ratio(OURS, ONCE, name=f"way back, everything / {ONCE}", at_most=1.0)
+    compare_rows_alone(session, results)
 
-    def run(file: Path, server: PostgresServer, folder: Path) -> Run:
-        filled = folder / "filled"
-        if not filled.exists():
-            migrate(file, server.url(DATABASE))
-            filled.touch()
-        with tempfile.TemporaryDirectory(dir=folder) as directory:
+
+def compare_rows_alone(session: Session, results: Results) -> None:
+    rows = min(session.rows, MOST_ROWS_ALONE)
+    ours, theirs = f"{OURS}, {rows:,} rows", f"`pg_dump --inserts` into `sqlite3`, {rows:,} rows"
+    database, file = "few_rows", file_of(rows)
+    session.migrate(file, database)
+    programs = {
+        ours: into_new_file(session, lambda path: migrate_back(session, database, path), file),
+        theirs: into_new_file(session, lambda path: dump_into_sqlite(session, database, path), file),
+    }
+    session.compare(results, programs, needs={theirs: "sqlite3"}, rounds=1)
+    session.drop(database)
+    results.ratio(ours, theirs, name=f"way back of {rows:,} rows / `pg_dump --inserts` into `sqlite3`")
+
+
+def into_new_file(session: Session, program: Callable[[Path], Sample], file: Path | None = None) -> Program:
+    """`program` writes a new file, whose rows are counted."""
+
+    def run_into_new_file() -> Sample:
+        with tempfile.TemporaryDirectory(dir=session.folder) as directory:
             path = Path(directory) / "new.sqlite3"
-            measured = program(path, server)
-            compare_counts(rows_of_file(file), rows_of_file(path))
+            measured = program(path)
+            compare_counts(rows_of_file(file or session.file), rows_of_file(path))
         return measured
 
-    return run
+    return run_into_new_file
 
 
-def run_back(path: Path, server: PostgresServer) -> Run:
-    report = path.with_suffix(".json")
-    run = run_command("migrate_to_sqlite", path, server.url(DATABASE), "--json", str(report))
-    return replace(run, stages=json.loads(report.read_text())["seconds"])
+def migrate_back(session: Session, database: str, path: Path) -> Sample:
+    return session.migrate_with("migrate_to_sqlite", path, database)
 
 
-def login(server: PostgresServer) -> dict[str, str]:
-    """The environment of programs that use libpq. Everybody can read the arguments of a program, with a password."""
-    variables = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "homerack", "PGPASSWORD": PASSWORD}
-    return {**os.environ, **variables, "PGDATABASE": DATABASE}
+def dump_once(session: Session, database: str, path: Path) -> Sample:
+    return dump_into_sqlite(session, database, path, before="PRAGMA public.synchronous = OFF;\nBEGIN;", after="COMMIT;")
 
 
-def run_pg_dump(path: Path, server: PostgresServer, *, before: str = "", after: str = "") -> Run:
+def dump_into_sqlite(session: Session, database: str, path: Path, *, before: str = "", after: str = "") -> Sample:
     """``pg_dump | sqlite3``, with statements for SQLite `before` and `after` the dump.
 
     sqlite3 reports the backslash commands and the settings in the dump as errors, and skips them.
     """
     django(f"sqlite:///{path}", "migrate", "--verbosity", "0")
-    dump = [str(server.binaries / "pg_dump"), "--data-only", "--inserts", *(f"--table={table}" for table in TABLES)]
-    start = time.monotonic()
-    with subprocess.Popen(["sqlite3"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as sqlite:
+    dump = ["pg_dump", "--data-only", "--inserts", *(f"--table={table}" for table in TABLES), database]
+    with (
+        stopwatch(session.server) as watch,
+        subprocess.Popen(["sqlite3"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as sqlite,
+    ):
         assert sqlite.stdin
         # The dump names its tables with their schema.
         sqlite.stdin.write(f"ATTACH '{path}' AS public;\n{before}\n".encode())
         sqlite.stdin.flush()
-        with subprocess.Popen(dump, env=login(server), stdout=sqlite.stdin, stderr=subprocess.DEVNULL) as pg_dump:
-            megabytes = {"pg_dump": wait_for(pg_dump)}
+        with subprocess.Popen(dump, env=session.login, stdout=sqlite.stdin, stderr=subprocess.DEVNULL) as pg_dump:
+            megabytes = [wait_for(pg_dump)]
         # Without the semicolon, the last backslash command of the dump would be a part of the next statement.
         sqlite.stdin.write(f";\n{after}\n".encode())
         sqlite.stdin.close()
-        megabytes["sqlite3"] = wait_for(sqlite)
-    seconds = time.monotonic() - start
+        megabytes.append(wait_for(sqlite))
     if pg_dump.returncode:
-        sys.exit("pg_dump failed.")
-    largest = max(megabytes, key=lambda program: megabytes[program])
-    return Run(seconds=seconds, megabytes=megabytes[largest], largest=largest)
+        raise ProgramFailed("pg_dump failed.")
+    return msgspec.structs.replace(watch.sample, megabytes=round(max(megabytes), 1))
 
 
-def run_pg_dump_once(path: Path, server: PostgresServer) -> Run:
-    return run_pg_dump(path, server, before="PRAGMA public.synchronous = OFF;\nBEGIN;", after="COMMIT;")
-
-
-def run_db_to_sqlite(path: Path, server: PostgresServer) -> Run:
-    url = f"postgresql+psycopg2://homerack@127.0.0.1:{server.port}/{DATABASE}"
-    tables = [f"--table={table}" for table in TABLES]
-    return measure([str(install_db_to_sqlite()), url, str(path), *tables], login(server))
-
-
-def install_db_to_sqlite() -> Path:
-    """The program, in a virtual environment that is made once: it needs older packages than HomeRack."""
-    directory = Path(tempfile.gettempdir()) / "bench_db_to_sqlite"
-    program = directory / "bin" / "db-to-sqlite"
-    if not program.exists():
-        print(f"Installing {DB_TO_SQLITE[0]} into {directory} …", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(directory)], check=True)
-        subprocess.run([str(directory / "bin" / "pip"), "install", "--quiet", *DB_TO_SQLITE], check=True)
-    return program
-
-
-PROGRAMS: Mapping[str, Program] = {
-    "command": into_new_file(run_back),
-    "pg_dump": into_new_file(run_pg_dump),
-    "pg_dump-once": into_new_file(run_pg_dump_once),
-    "db-to-sqlite": into_new_file(run_db_to_sqlite),
-}
+def run_db_to_sqlite(session: Session, database: str, path: Path) -> Sample:
+    url = f"postgresql+psycopg2://homerack@127.0.0.1:{session.server.port}/{database}"
+    return session.run([PEERS / "db-to-sqlite", url, path, *(f"--table={table}" for table in TABLES)])

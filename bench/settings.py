@@ -1,4 +1,6 @@
-"""A project with the app `bench.lab`, for `bench.migrate` and `bench.backup`."""
+"""A project with the app `bench.lab`, and with `bench.shapes` where that is asked for."""
+
+import os
 
 from homerack.settings import *  # noqa: F403
 
@@ -7,9 +9,11 @@ ROOT_URLCONF = "bench.settings"
 urlpatterns: list[object] = []
 OPS_LEGACY_FORMAT = ""
 # The values of HomeRack need its other apps.
-MIDDLEWARE: list[str] = []
+MIDDLEWARE = []
 # No web server runs on these settings.
 SILENCED_SYSTEM_CHECKS = ["ops.E004", "ops.E005", "ops.E010"]
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
-OPS_ALERT_SOURCES: list[str] = []
-OPS_DASHBOARD_CARDS: list[str] = []
+OPS_ALERT_SOURCES = []
+OPS_DASHBOARD_CARDS = []
+if "BENCH_SHAPE" in os.environ:
+    INSTALLED_APPS.append("bench.shapes")

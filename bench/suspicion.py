@@ -2,18 +2,16 @@
 
 A year of nightly backups of a simulated database, after a quarter in which its history begins; as many backups are kept
 as the retention policy keeps by default, and a person says of each suspicious backup that it is right.
-
-    python -m bench.suspicion --seeds 20
 """
 
-import argparse
 import datetime as dt
 import math
 import random
-import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
+from bench.results import Claim, Results
+from bench.session import Session, say
 from ops.backups.losses import SMALL_TABLE, Baseline, baseline_of, rows_of
 from ops.backups.manifest import Kind, Level, Manifest, Origin, TableDigest, Verification
 from ops.backups.record import BackupRecord
@@ -168,31 +166,26 @@ def simulate(seed: int, *, every: int = 1) -> tuple[Counter[str], Counter[str]]:
     return alarms, found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument(
-        "--every", type=int, default=1, help="try losses on every so many nights (default: %(default)s)"
-    )
-    parser.add_argument("--show", action="store_true", help="each false alarm")
-    options = parser.parse_args()
-    results = [simulate(seed, every=options.every) for seed in range(options.seeds)]
-    found = sum((losses for _, losses in results), Counter[str]())
-    for when, words in (("before", "in the first quarter, while the history begins"), ("year", "in the year after it")):
-        numbers = [alarms[when] for alarms, _ in results]
-        print(f"False alarms {words}: {statistics.mean(numbers):.2f} on average, {max(numbers)} at most")
-    for kind, words in (
-        ("steady", "in tables that grow"),
-        ("imported", "on the day of an import into the same table"),
-        ("rising and falling", "in tables that rise and fall"),
-    ):
-        total = found[f"all {kind}"] or 1
-        print(f"Losses of a third or more {words}: {found[kind]:,} of {total:,} found, {found[kind] / total:.2%}")
-    if options.show:
-        for number, (alarms, _) in enumerate(results):
-            for text, times in alarms.items():
-                print(f"  seed {number}: {text} ({times})")
+SEEDS, EVERY = 20, 5
+"""Years that are simulated; losses are tried on every so many nights, which are all days of the week."""
+ALARMS = {
+    "before": "false alarms in the first quarter, while the history begins",
+    "year": "false alarms in the year after it",
+}
+LOSSES = {
+    "steady": "losses of a third or more found, in tables that grow",
+    "imported": "losses of a third or more found, on the day of an import into the same table",
+    "rising and falling": "losses of a third or more found, in tables that rise and fall",
+}
 
 
-if __name__ == "__main__":
-    main()
+def run(session: Session, results: Results) -> None:
+    seeds, every = (1, 100) if session.tiny else (SEEDS, EVERY)
+    years = [simulate(seed, every=every) for seed in range(seeds)]
+    for when, words in ALARMS.items():
+        results.claims.append(Claim(name=words, values=[float(alarms[when]) for alarms, _ in years], unit="alarms"))
+    found = sum((losses for _, losses in years), Counter[str]())
+    for kind, words in LOSSES.items():
+        tried = found[f"all {kind}"]
+        results.claims.append(Claim(name=words, values=[round(100 * found[kind] / (tried or 1), 2)], unit="%"))
+        say(f"  {words}: {found[kind]:,} of {tried:,}")

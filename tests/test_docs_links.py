@@ -21,7 +21,7 @@ CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 DJANGO_OPTIONS = {
     option for action in BaseCommand().create_parser("manage.py", "")._actions for option in action.option_strings
 }
-BENCHED = {"--back", "--data-only", "--inserts", "--all"}
+BENCHED = {"--data-only", "--inserts", "--rounds", "--rows", "--sizes"}
 """Options in docs/performance.md."""
 LINK = re.compile(r"\]\(([^)\s:]*)\)|src(?:set)?=\"([^\"]+)\"")
 

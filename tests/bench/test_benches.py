@@ -1,4 +1,4 @@
-"""Each benchmark starts in an empty environment, and ends with a report."""
+"""Each bench runs in an empty environment, with few rows and all programs that are installed."""
 
 import os
 import shutil
@@ -10,27 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from bench import document, results
+from bench.__main__ import BENCHES
+
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ("--rows", "1000", "--rounds", "1")
-slow = pytest.mark.slow
-BENCHES = {
-    "connections": ("--requests", "40", "--rounds", "1"),
-    "suspicion": ("--seeds", "1", "--every", "100"),
-    "migrate": (*SMALL, "--skip", "bare"),
-    "backup": SMALL,
-    "console": ("--backups", "20", "--runs", "20", "--devices", "50", "--rounds", "1"),
-    "copies": SMALL,
-}
-ORDINARY = {"connections", "suspicion"}
-"""Those that take a few seconds."""
-NEEDS = {"copies": ("age", "rclone")}
-"""Other programs."""
+GROUPS = (
+    ("migrate", "fixtures", "migrate_back"),
+    ("backup", "backup_sqlite", "blocked", "copies"),
+    ("connections", "console", "start"),
+    ("growth", "suspicion"),
+)
+"""Those of a group share a server and a file."""
 KEPT = ("PATH", "HOME")
 """What is left of the environment of a test run, in which settings, keys and a database are set."""
-
-
-def cases() -> list[object]:
-    return [pytest.param(name, marks=() if name in ORDINARY else slow) for name in BENCHES]
 
 
 @pytest.fixture
@@ -42,30 +34,27 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def start(folder: Path, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def run_benches(folder: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     environment = {key: value for key, value in os.environ.items() if key in KEPT} | {"TMPDIR": str(folder)}
-    command = [sys.executable, "-m", f"bench.{name}", *arguments]
-    return subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "bench", *arguments]
+    return subprocess.run(
+        command, check=False, cwd=ROOT, env=environment | variables, capture_output=True, text=True, timeout=300
+    )
 
 
-@pytest.mark.parametrize("name", cases())
-def test_bench_ends_with_a_report(name: str, folder: Path) -> None:
-    for program in NEEDS.get(name, ()):
-        if not shutil.which(program):
-            pytest.skip(f"{program} was not found: apt-get install {program}")
-    done = start(folder, name, *BENCHES[name])
+def documents() -> list[bytes]:
+    return [file.read_bytes() for file in (results.FILE, *document.FILES)]
+
+
+@pytest.mark.parametrize("group", GROUPS, ids="-".join)
+def test_benches_end_with_figures_and_write_nothing_when_they_are_tiny(group: tuple[str, ...], folder: Path) -> None:
+    before = documents()
+    done = run_benches(folder, "--tiny", *group)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.strip()
+    assert [name for name in group if f"python -m bench {name}" not in done.stdout] == []
+    assert documents() == before
+    assert {path.name.partition(".")[0] for path in folder.iterdir()} <= {"bench_1000"}
 
 
-@slow
-@pytest.mark.skipif(not shutil.which("sqlite3"), reason="sqlite3 was not found: apt-get install sqlite3")
-def test_bench_of_the_way_back_ends_with_a_report(folder: Path) -> None:
-    done = start(folder, "migrate", "--back", *SMALL, "--skip", "db-to-sqlite", "--skip", "pg_dump")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "pg_dump in one transaction" in done.stdout
-
-
-def test_all_benches_are_tested() -> None:
-    programs = {path.stem for path in (ROOT / "bench").glob("*.py") if "\nif __name__ ==" in path.read_text()}
-    assert set(BENCHES) == programs
+def test_all_benches_are_in_a_group() -> None:
+    assert sorted(BENCHES) == sorted(name for group in GROUPS for name in group)
