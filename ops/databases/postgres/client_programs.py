@@ -107,7 +107,7 @@ def how_to_install(major: int) -> str:
 
 def installed(directory: Path | None) -> Iterator[ClientPrograms]:
     """All programs on this machine, and those in `directory`."""
-    for path in ([directory] if directory else []) + list(candidates()):
+    for path in dict.fromkeys([*([directory] if directory else []), *candidates()]):
         if programs := probe_directory(path):
             yield programs
 
