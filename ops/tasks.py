@@ -185,12 +185,13 @@ def drop_expired_previous() -> None:
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def reconcile() -> None:
-    """Mark killed runs as interrupted, clean up after them, send queued runs again that may have been lost, and check
-    for alerts that belong to no run.
+    """Mark killed runs as interrupted, clean up after them, finish the pre-restore backup of a killed restore, send
+    queued runs again that may have been lost, and check for alerts that belong to no run.
     """
     for sentence in executor.reconcile(get_context()):
         logger.warning("%s", sentence)
     resend_waiting()
+    back_up_previous()
     alerts.check()
 
 
@@ -200,6 +201,13 @@ def rebuild_index() -> None:
     for sentence in executor.rebuild_index(get_context()):
         logger.warning("%s", sentence)
     resend_waiting()
+    back_up_previous()
+
+
+def back_up_previous() -> None:
+    """Back up the previous database, and the live one, if a restore was killed before it had made that backup."""
+    if operations.is_resumable(get_context()):
+        back_up()
 
 
 def resend_waiting() -> None:

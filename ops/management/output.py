@@ -302,6 +302,12 @@ def show_preview(console: Console, preview: RestorePreview) -> None:
         console.print(describe_pending(len(preview.pending)), soft_wrap=True)
 
 
+def show_steps(console: Console, steps: Iterable[str]) -> None:
+    """What a restore will do, in this order."""
+    for number, step in enumerate(steps, start=1):
+        console.print(f"{number}. {step}", soft_wrap=True, markup=False)
+
+
 def show_rights(console: Console, change: RightsChange) -> None:
     """Users whose accounts change, by name; those with more permissions than today first."""
     if change.unknown:

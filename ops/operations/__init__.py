@@ -11,11 +11,11 @@ from ops.operations.download import start_download
 from ops.operations.findings import is_live
 from ops.operations.migrate import migrate, preflight, rehearse
 from ops.operations.migrate_to_sqlite import make_sqlite_file, migrate_to_sqlite, rehearse_to_sqlite
+from ops.operations.pre_restore import PreBackupFailed, describe_steps, is_made_afterwards, is_resumable
 from ops.operations.prune import evaluate_index, evaluate_retention, prune
 from ops.operations.recovery import recover, require_empty
 from ops.operations.recovery_kit import create_recovery_kit, prove_recovery_kit, withdraw_recovery_kit
 from ops.operations.restore import (
-    PreBackupFailed,
     drop_previous_database,
     find_expired_previous,
     find_source,
@@ -50,6 +50,7 @@ __all__ = [
     "decide_backup",
     "delete_backup",
     "delete_sqlite_files",
+    "describe_steps",
     "drop_previous_database",
     "evaluate_index",
     "evaluate_retention",
@@ -58,6 +59,8 @@ __all__ = [
     "find_source",
     "is_due",
     "is_live",
+    "is_made_afterwards",
+    "is_resumable",
     "make_sqlite_file",
     "migrate",
     "migrate_to_sqlite",

@@ -1,17 +1,13 @@
-"""Back up: write a backup, verify it by reading it back, then prune."""
+"""Back up: make the pre-restore backup that is due, if any, then one of the live database, and prune."""
 
-import datetime as dt
-from collections.abc import Iterable
-
-from ops.backups.create import BackupSpec, create_backup
 from ops.backups.locations.state import StatesLocked
-from ops.backups.losses import Baseline, baseline_of
-from ops.backups.manifest import Kind, Manifest, Origin
-from ops.backups.record import BackupRecord
-from ops.backups.table_policy import HISTORY, LOCKOUTS, SESSIONS, app_labels, exclusions
+from ops.backups.manifest import Origin
+from ops.errors import OpsError
 from ops.models import Run
+from ops.operations.decisions import decide_by_restore
+from ops.operations.new_backup import make_backup
+from ops.operations.pre_restore import MAKE_IT, find_due, finish_backup
 from ops.operations.prune import apply_retention
-from ops.runs import event_log
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
@@ -23,7 +19,11 @@ from ops.utils.progress import Progress, Stage
 def back_up(
     context: OpsContext, run: RunRecorder, *, file_kind: str = "", note: str = "", pinned: bool = False
 ) -> BackupResult:
-    """Make a verified backup, then delete those outside the retention policy. `file_kind`: a `Kind`, or ''."""
+    """Make a verified backup, then delete those outside the retention policy. `file_kind`: a `Kind`, or ''.
+
+    A pre-restore backup that is still due is made first. If that fails, so does the run, after it has made its own.
+    """
+    pre_restore, pre_restore_error = back_up_previous(context, run)
     origin = Origin.SCHEDULED if run.origin == Run.Origin.SCHEDULE else Origin.MANUAL
     manifest = make_backup(context, run, origin=origin, file_kind=file_kind, note=note, pinned=pinned)
     run.report(Progress(stage=Stage.PRUNE))
@@ -42,48 +42,23 @@ def back_up(
         uncompressed_size=manifest.uncompressed_size,
         duration=manifest.duration,
         suspicion=manifest.suspicion,
+        pre_restore=pre_restore,
+        pre_restore_error=pre_restore_error,
         deleted=deleted,
     )
 
 
-def make_backup(
-    context: OpsContext, run: RunRecorder, *, origin: Origin, file_kind: str = "", note: str = "", pinned: bool = False
-) -> Manifest:
-    """Make one backup within a run. Raises what `create_backup` raises, which leaves nothing behind."""
-    reason, _ = context.engine.explain_read_only()
-    if reason:
-        run.log(f"The database cannot be written: {reason}. The backup is recorded next to the backups only.")
-    kind = Kind(file_kind or context.kind())
-    now = dt.datetime.now(dt.UTC)
-    name = context.repository.next_name(kind, now)
-    run.reserve_file(name)
-    spec = BackupSpec(
-        kind=kind,
-        origin=origin,
-        created_by=run.requested_by,
-        run=run.id,
-        app_version=context.app_version,
-        note=note,
-        pinned=pinned,
-        excluded=exclusions(),
-        baseline=find_baseline(context, context.repository.records(), until=now),
-    )
-    manifest = create_backup(
-        engine=context.engine, repository=context.repository, spec=spec, name=name, on_progress=run.report
-    )
-    if manifest.suspicion:
-        run.log(f"{name} is suspicious. {' '.join(manifest.suspicion.describe())}")
-    run.index(context.repository.get(name))
-    return manifest
+def back_up_previous(context: OpsContext, run: RunRecorder) -> tuple[str, str]:
+    """Make the pre-restore backup that is due, if any, after the run that should have made it failed or was killed.
 
-
-def find_baseline(context: OpsContext, records: Iterable[BackupRecord], *, until: dt.datetime) -> Baseline:
-    """What a backup that is made at the time `until` is compared with."""
-    engine, repository = context.engine, context.repository
-    good = baseline_of(records, engine=engine.kind, database=engine.database, until=until)
-    replaced = bool(good) and event_log.was_replaced(
-        repository, database=engine.database, since=good[0].taken_at, until=until
-    )
-    # Rows of the operation of the site come and go.
-    ignored = HISTORY | LOCKOUTS | SESSIONS
-    return Baseline(manifests=good, ignored=ignored, apps=app_labels(), replaced=replaced)
+    As `finish_backup`. A database that cannot be written cannot record that it was made.
+    """
+    previous = None if context.engine.explain_read_only()[0] else find_due(context)
+    if previous is None:
+        return "", ""
+    name, error = finish_backup(context, run, previous)
+    if name:
+        decide_by_restore(context, run, restored=previous.backup, until=previous.replaced_at)
+    else:
+        run.fail(OpsError(f"The pre-restore backup of {previous.name} failed: {error}", MAKE_IT))
+    return name, error

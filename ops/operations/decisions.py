@@ -8,7 +8,7 @@ from ops.backups.manifest import Manifest
 from ops.backups.suspicion import Decision, Verdict
 from ops.errors import PreconditionFailed
 from ops.models import Run
-from ops.operations.backup import find_baseline
+from ops.operations.new_backup import find_baseline
 from ops.operations.prune import ours
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
@@ -47,13 +47,18 @@ def decide_backup(context: OpsContext, run: RunRecorder, *, name: str, right: bo
     )
 
 
-def decide_by_restore(context: OpsContext, run: RunRecorder, *, restored: str) -> None:
-    """After the restore of a good backup of this database, the undecided ones that were made after it are wrong."""
+def decide_by_restore(
+    context: OpsContext, run: RunRecorder, *, restored: str, until: dt.datetime | None = None
+) -> None:
+    """After the restore of a good backup of this database, the undecided ones that were made after it are wrong.
+
+    `until` is the time of the restore, if backups of the restored database may have been made since.
+    """
     good = {manifest.name: manifest for manifest in good_backups(context)}
     if restored not in good:
         return
     for manifest in undecided(context):
-        if manifest.taken_at > good[restored].taken_at:
+        if manifest.taken_at > good[restored].taken_at and not (until and manifest.taken_at > until):
             run.log(f"{manifest.name} was decided to be wrong, because {restored} was restored.")
             decide(context, run, manifest, right=False)
 

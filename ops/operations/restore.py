@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from ops.backups import sources
 from ops.backups.engines.base import PreviousDatabase, Scratch
 from ops.backups.file_content import require_backup
-from ops.backups.manifest import Origin
 from ops.backups.preview import RestorePreview, preview_restore
 from ops.backups.repository import MANIFEST
 from ops.backups.restore_checks import require_restorable
@@ -19,22 +18,18 @@ from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import kept_live
 from ops.backups.verify import LoadResult, load_and_migrate, migrate
 from ops.databases.postgres.differences import NotKept
-from ops.errors import OpsError, PreconditionFailed
+from ops.errors import PreconditionFailed
 from ops.maintenance import maintenance_mode
 from ops.models import Run
-from ops.operations.backup import make_backup
 from ops.operations.copy_faults import recorded_faults, update_row
 from ops.operations.decisions import decide_by_restore
+from ops.operations.pre_restore import back_up_first, finish_backup, is_made_afterwards, require_backup_possible
 from ops.operations.restore_rights import require_rights_stay
 from ops.runs.context import OpsContext, repository_from_settings
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
 from ops.runs.results import UNDO, DropResult, RestoreResult, UndoResult
 from ops.utils.progress import Progress, Stage
-
-
-class PreBackupFailed(OpsError):
-    """The pre-restore backup failed. Nothing was changed."""
 
 
 def find_source(context: OpsContext, *, name: str = "", file: str = "", location: str = "") -> RestoreSource:
@@ -72,11 +67,14 @@ def restore(
     location: str = "",
     untrusted: bool = False,
     pre_backup: bool = True,
+    backup_first: bool = False,
     to: str = "",
 ) -> RestoreResult:
     """Replace the live database by a backup, all or nothing; the previous database is kept for undo.
 
-    It is read from `location`, or from where its nearest good copy is.
+    It is read from `location`, or from where its nearest good copy is. With `pre_backup` the replaced database is
+    backed up: after the swap where that is possible, and not `backup_first`. If that backup fails, the restore is done
+    all the same, and the result says why.
 
     With `to` the backup is loaded into a new database of that name instead, and the live one is not touched.
 
@@ -89,25 +87,37 @@ def restore(
     require_restorable(source, engine=context.engine, untrusted=untrusted)
     if to:
         return restore_to(context, run, source, to)
+    afterwards = pre_backup and is_made_afterwards(context, backup_first=backup_first)
     with context.engine.swap_strategy(claims=run).scratch(for_swap=True, recorded=source.properties) as staging:
+        if afterwards:
+            require_backup_possible(context, run)
         loaded = load(context, run, staging, source)
         blocked_at = time.monotonic()
         with maintenance_mode(reason=f"A backup is being restored ({source.name})."):
             require_rights_stay(run, staging)
-            previous = back_up_first(context, run) if pre_backup else ""
+            made_first = back_up_first(context, run) if pre_backup and not afterwards else ""
             live_tables = kept_live(trusted=source.trusted)
-            not_kept, cut_over = go_live(run, staging, backup=source.name, live_tables=live_tables)
+            not_kept, cut_over = go_live(
+                run, staging, backup=source.name, live_tables=live_tables, backup_due=afterwards
+            )
         writes_blocked = time.monotonic() - blocked_at
-    if not file:
-        decide_by_restore(context, run, restored=source.name)
-    return replace(
+    result = replace(
         result_of(source, loaded),
         not_kept=not_kept,
-        pre_backup=previous,
+        pre_backup=made_first,
         previous=context.engine.swap_strategy().previous_database(),
         writes_blocked=round(writes_blocked, 3),
         cut_over=round(cut_over, 3),
     )
+    if afterwards and result.previous:
+        # If the run is interrupted from here on, this is what it has done.
+        run.result = result
+        made, error = finish_backup(context, run, result.previous)
+        previous = replace(result.previous, backup_due=not made)
+        result = replace(result, pre_backup=made, pre_backup_error=error, previous=previous)
+    if not file:
+        decide_by_restore(context, run, restored=source.name)
+    return result
 
 
 def restore_to(context: OpsContext, run: RunRecorder, source: RestoreSource, database: str) -> RestoreResult:
@@ -140,25 +150,13 @@ def result_of(source: RestoreSource, loaded: LoadResult) -> RestoreResult:
     )
 
 
-def back_up_first(context: OpsContext, run: RunRecorder) -> str:
-    """Make the pre-restore backup, and return its name."""
-    try:
-        return make_backup(context, run, origin=Origin.PRE_RESTORE).name
-    except OpsError as error:
-        why = error.message.rstrip(".")
-        raise PreBackupFailed(
-            f"The database could not be backed up before the restore: {why}. Nothing was changed.",
-            "If the database is damaged, skip that backup with --no-pre-backup. The previous database is kept all the"
-            " same, and undo_restore returns to it.",
-        ) from error
-
-
 def go_live(
-    run: RunRecorder, staging: Scratch, *, backup: str, live_tables: Collection[str]
+    run: RunRecorder, staging: Scratch, *, backup: str, live_tables: Collection[str], backup_due: bool = False
 ) -> tuple[tuple[NotKept, ...], float]:
     """Copy the rows of `live_tables` and the history into the staging database, and swap it with the live one.
 
-    Returns what it could not get of the live database's properties, and the seconds of the swap alone.
+    `backup_due`: that one is still to be backed up. Returns what the staging database could not get of the live one's
+    properties, and the seconds of the swap alone.
     """
     run.point_of_no_return()
     run.report(Progress(stage=Stage.HISTORY))
@@ -171,7 +169,7 @@ def go_live(
         run.log(str(left))
     run.report(Progress(stage=Stage.CUT_OVER))
     began = time.monotonic()
-    staging.swap(run=run.id, backup=backup)
+    staging.swap(run=run.id, backup=backup, backup_due=backup_due)
     run.mark_applied()
     return not_kept, time.monotonic() - began
 
@@ -203,13 +201,18 @@ def undo_restore(context: OpsContext, run: RunRecorder, *, replaced_by: str = ""
 
 
 @operation(Run.Kind.DROP_PREVIOUS)
-def drop_previous_database(context: OpsContext, _run: RunRecorder, *, replaced_by: str = "") -> DropResult:
+def drop_previous_database(
+    context: OpsContext, _run: RunRecorder, *, replaced_by: str = "", without_backup: bool = False
+) -> DropResult:
     """Drop the database that the last restore replaced. Raises PreconditionFailed when there is none.
 
-    `replaced_by` is as in `require_confirmed`.
+    It also raises that while the pre-restore backup of that database is due, unless `without_backup`. `replaced_by` is
+    as in `require_confirmed`.
     """
     context.engine.require_writable()
     previous = require_confirmed(context, replaced_by)
+    if not without_backup:
+        context.engine.swap_strategy().require_backed_up()
     context.engine.swap_strategy().drop_previous()
     return DropResult(dropped=previous)
 
@@ -231,7 +234,7 @@ def require_confirmed(context: OpsContext, replaced_by: str) -> PreviousDatabase
 
 
 def find_expired_previous(context: OpsContext) -> PreviousDatabase | None:
-    """The previous database, if it was replaced more than UNDO_KEEP_DAYS ago."""
+    """The previous database, if it was replaced more than UNDO_KEEP_DAYS ago, and its backup is not due."""
     previous = context.engine.swap_strategy().previous_database()
     oldest = dt.datetime.now(dt.UTC) - dt.timedelta(days=context.previous_days)
-    return previous if previous and previous.replaced_at < oldest else None
+    return previous if previous and previous.replaced_at < oldest and not previous.backup_due else None

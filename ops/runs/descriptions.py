@@ -70,6 +70,8 @@ def _(result: BackupResult) -> list[str]:
         f"{rows_and_tables(result)}. {size}. Took {format_duration(result.duration)}.",
         f"Verified by reading it back: {MATCHES[Level.READ]} the snapshot.",
         *(describe_suspicion(result.backup, result.suspicion) if result.suspicion else ()),
+        *([f"The previous database was backed up as {result.pre_restore}."] if result.pre_restore else ()),
+        *([f"The previous database was not backed up: {result.pre_restore_error}"] if result.pre_restore_error else ()),
         *describe_deleted(result.deleted),
     ]
 
@@ -135,10 +137,22 @@ def _(result: RestoreResult) -> list[str]:
         return [*sentences, f"The rows are in {result.database}; the live database was not touched."]
     if result.recovered_from:
         return [*sentences, *describe_recovery(result)]
-    backed_up = "The database was not backed up before the restore, as requested."
+    return [*sentences, *describe_pre_backup(result), *describe_swap(result)]
+
+
+def describe_pre_backup(result: RestoreResult) -> Iterator[str]:
+    """The backup of the database that the restore replaced."""
     if result.pre_backup:
-        backed_up = f"Before the restore, the database was backed up as {result.pre_backup}."
-    return [*sentences, backed_up, *describe_swap(result)]
+        yield f"The database as it was before the restore was backed up as {result.pre_backup}."
+    elif result.previous and result.previous.backup_due:
+        why = f" {result.pre_backup_error}" if result.pre_backup_error else ""
+        yield f"The restore is done, and the previous database was NOT backed up.{why}"
+        yield (
+            "Until it is, it is kept, and no other restore can start. Every backup run tries it again; to do that now:"
+            " manage.py backup_database"
+        )
+    else:
+        yield "The database was not backed up before the restore, as requested."
 
 
 @describe.register

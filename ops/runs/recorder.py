@@ -89,7 +89,7 @@ class RunRecorder(Claims):
         event_log.record(self._repository, event_log.CLAIMED, self._state(), file=name)
 
     def point_of_no_return(self) -> None:
-        """Call it before a cut-over: afterwards the run cannot be cancelled, and its row is not written until its end.
+        """Call it before a cut-over: afterwards the run cannot be cancelled, and its row is not written meanwhile.
 
         Raises Cancelled if a user has requested that.
         """
@@ -112,6 +112,7 @@ class RunRecorder(Claims):
     def mark_applied(self) -> None:
         """Call it after a cut-over: an interruption does not make the run fail from then on."""
         self._is_applied = True
+        self._writer.resume()
 
     # --- Databases that the run creates -----------------------------------------------------------------------------
 

@@ -25,7 +25,8 @@ UNDO = "undo"
 class BackupResult(Struct, frozen=True, kw_only=True):
     """A verified backup. `deleted` maps the names of the backups that were pruned afterwards to the reasons.
 
-    `suspicion` is what it has lost since the backups before it.
+    `suspicion` is what it has lost since the backups before it. `pre_restore` is the backup of the previous database
+    that was due and was made as well, or '' with the reason why that failed.
     """
 
     backup: Line
@@ -35,6 +36,8 @@ class BackupResult(Struct, frozen=True, kw_only=True):
     uncompressed_size: Count
     duration: Seconds
     suspicion: Suspicion | None = None
+    pre_restore: Line = ""
+    pre_restore_error: Text = ""
     deleted: dict[Line, Text]
 
 
@@ -74,6 +77,8 @@ class RestoreResult(Struct, frozen=True, kw_only=True):
     """Owners, privileges and settings of the live database that the restored one does not have."""
     database: Line = ""
     pre_backup: Line = ""
+    pre_backup_error: Text = ""
+    """Why the previous database could not be backed up after the swap. The restore is done all the same."""
     previous: PreviousDatabase | None = None
     writes_blocked: Seconds = 0
     cut_over: Seconds = 0

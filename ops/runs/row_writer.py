@@ -49,11 +49,16 @@ class RunRowWriter(threading.Thread):
         self._changes.append(change)
 
     def drain(self, *, within: float) -> None:
-        """Write once more and then nothing until `close`; wait up to `within` seconds for that."""
+        """Write once more and then nothing until `resume` or `close`; wait up to `within` seconds for that."""
         self._pausing = True
         self._wake.set()
         if self._enabled:
             self._paused.wait(within)
+
+    def resume(self) -> None:
+        """Write again after `drain`, into the database that is live now."""
+        self._pausing = False
+        self._wake.set()
 
     def close(self, *, within: float) -> bool:
         """Write the last state, trying for `within` seconds. Returns whether it was written."""

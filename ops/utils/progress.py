@@ -16,6 +16,7 @@ class Stage(StrEnum):
     STORE = "store"
     # A restore test or a restore
     LIST = "list"
+    READ = "read live database"
     LOAD = "load"
     COMPARE = "compare"
     MIGRATE = "migrate"

@@ -83,7 +83,7 @@ class TestPage:
         page = text(restorer.get(path_of(run)))
         for sentence in (
             "430 rows in 12 tables; contents match the manifest.",
-            "Before the restore, the database was backed up as homerack_20261123_101500.sql.gz.",
+            "The database as it was before the restore was backed up as homerack_20261123_101500.sql.gz.",
             "1 migration was applied.",
             "Writes were blocked for 2.4 s; the database was unavailable for 0.04 s.",
             "The previous database is kept as homerack_ops_undo (12.0 MB) for the undo.",

@@ -183,8 +183,9 @@ def replay_migrations(statements: str) -> None:
 def stop_at(points: str) -> None:
     """Stop, as by SIGSTOP, at the first report of each stage in `points` (``load,dump``).
 
-    Or once a restore is ``in place``.
+    Or once a restore is ``in place``; or once the backup of the previous database is ``published``.
     """
+    from ops.backups.engines.postgresql.database_swap import DatabaseSwap  # noqa: PLC0415
     from ops.management.progress import ProgressReporter  # noqa: PLC0415
     from ops.runs.recorder import RunRecorder  # noqa: PLC0415  # models want Django to be set up
 
@@ -202,6 +203,8 @@ def stop_at(points: str) -> None:
 
     if points == "in place":
         RunRecorder.mark_applied = lambda _self: os.kill(os.getpid(), signal.SIGSTOP)  # type: ignore[method-assign]
+    elif points == "published":
+        DatabaseSwap.mark_backed_up = lambda _self: os.kill(os.getpid(), signal.SIGSTOP)  # type: ignore[method-assign]
     elif points:
         ProgressReporter.__call__ = stopping  # type: ignore[method-assign]
 

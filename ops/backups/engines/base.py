@@ -176,15 +176,21 @@ class Scratch(ABC):
         """
 
     @abstractmethod
-    def swap(self, *, run: str, backup: str) -> None:
+    def swap(self, *, run: str, backup: str, backup_due: bool = False) -> None:
         """Replace the live database in one step, keep that one as the previous database, and end its sessions.
+
+        `backup_due`: the previous database is still to be backed up, which the same step records. Only where whole
+        databases are swapped (`SwapStrategy.swaps_databases`).
 
         Raises OpsError; then both are unchanged.
         """
 
 
 class PreviousDatabase(Struct, frozen=True, kw_only=True):
-    """The database that the last restore replaced. `size` in bytes; `run` is the restore's id."""
+    """The database that the last restore replaced. `size` in bytes; `run` is the restore's id.
+
+    With `backup_due` its pre-restore backup is still to be made, and nothing may drop it.
+    """
 
     name: Text
     replaced_at: Moment
@@ -192,10 +198,14 @@ class PreviousDatabase(Struct, frozen=True, kw_only=True):
     backup: Text
     """The name of the backup that replaced it, or ``undo``."""
     size: Count
+    backup_due: bool = False
 
 
 class SwapStrategy(ABC):
     """How databases are replaced here: builds a scratch or staging database, and keeps the previous one."""
+
+    swaps_databases = False
+    """Whether whole databases are swapped, so that the previous one can be backed up after the swap."""
 
     @abstractmethod
     def scratch(
@@ -206,7 +216,8 @@ class SwapStrategy(ABC):
         `recorded` are the properties of the database that was backed up. They stand in for those of a live database
         that does not exist or cannot be read.
 
-        Raises PreconditionFailed where a database of that name exists.
+        Raises PreconditionFailed where a database of that name exists, and as `require_backed_up` for a swap, after
+        which the database that is the previous one now is dropped.
         """
 
     @abstractmethod
@@ -222,6 +233,20 @@ class SwapStrategy(ABC):
                 "A backup from before it may be there: list_backups",
             )
         return previous
+
+    def require_backed_up(self) -> None:
+        """Raises PreconditionFailed while the pre-restore backup of the previous database is due."""
+        previous = self.previous_database()
+        if previous and previous.backup_due:
+            raise PreconditionFailed(
+                f"The previous database {previous.name} has no verified backup yet. Nothing was changed.",
+                "Make that backup: manage.py backup_database. Or return to that database: manage.py undo_restore. To"
+                " give it up: manage.py drop_previous_database --without-backup",
+            )
+
+    def mark_backed_up(self) -> None:
+        """Record that the previous database has its pre-restore backup."""
+        raise NotImplementedError
 
     @abstractmethod
     def previous_as_staging(self) -> AbstractContextManager[Scratch]:
@@ -311,6 +336,13 @@ class Engine(ABC):
     @abstractmethod
     def require_ordinary_role(self) -> None:
         """Raises PreconditionFailed where rows of unknown origin would be loaded with the rights of a superuser."""
+
+    def for_previous(self, previous: PreviousDatabase) -> "Engine":
+        """The previous database, to be backed up as the live one at the moment of the swap: under its name.
+
+        Only where whole databases are swapped (`SwapStrategy.swaps_databases`).
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def swap_strategy(self, claims: Claims = NO_CLAIMS) -> SwapStrategy:

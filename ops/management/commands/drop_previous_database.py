@@ -20,3 +20,6 @@ class Command(OperationCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+        parser.add_argument(
+            "--without-backup", action="store_true", help="drop it although its pre-restore backup is still to be made"
+        )

@@ -41,7 +41,12 @@ class Command(OperationCommand):
         add(
             "--no-pre-backup",
             action="store_true",
-            help="do not back up the live database first; undo_restore works all the same",
+            help="do not back up the database that is replaced; undo_restore works all the same",
+        )
+        add(
+            "--backup-first",
+            action="store_true",
+            help="back it up before the swap, while writes are blocked, instead of after it (PostgreSQL)",
         )
         add(
             "--untrusted",

@@ -9,6 +9,7 @@ from ops import operations
 from ops.conf import conf
 from ops.errors import OpsError
 from ops.management import output
+from ops.management.base import NOT_VERIFIED
 from ops.management.execution import document_of, execute, new_run
 from ops.models import Run
 from ops.runs.context import OpsContext, get_context
@@ -22,7 +23,7 @@ def handle(console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], i
     result = execute(console, operations.back_up, context, run)
     output.show_backup(console, result, where=context.engine.where, location=context.repository.location)
     copies = copy_backup(console, context) if context.repository.others else {}
-    return document_of(run, result) | copies, 0
+    return document_of(run, result) | copies, NOT_VERIFIED if result.pre_restore_error else 0
 
 
 def copy_backup(console: Console, context: OpsContext) -> dict[str, Any]:

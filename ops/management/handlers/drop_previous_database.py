@@ -14,11 +14,14 @@ from ops.runs.context import get_context
 
 def handle(console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
     context = get_context()
-    previous = context.engine.swap_strategy().require_previous()
+    strategy = context.engine.swap_strategy()
+    previous = strategy.require_previous()
+    if not options["without_backup"]:
+        strategy.require_backed_up()
     question = f"Type yes to permanently drop {previous.name}: "
     if not options["yes"] and prompt(console, question) != "yes":
         raise ConfirmationDeclined("Not confirmed. Nothing was changed.")
-    run = new_run(Run.Kind.DROP_PREVIOUS, replaced_by=previous.run)
+    run = new_run(Run.Kind.DROP_PREVIOUS, replaced_by=previous.run, without_backup=options["without_backup"])
     result = execute(console, operations.drop_previous_database, context, run)
     output.show_result(console, result)
     return document_of(run, result), 0

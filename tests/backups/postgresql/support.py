@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ops.backups.engines.base import Tables
-from ops.backups.engines.postgresql.database_swap import ASIDE, PREVIOUS, RESTORE_TEST, STAGING
+from ops.backups.engines.postgresql.database_swap import ASIDE, RESTORE_TEST, STAGING
 from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.backups.engines.postgresql.undo_comment import PREVIOUS
 from ops.backups.manifest import Kind
 from ops.databases.postgres import databases
 from ops.utils.progress import no_progress

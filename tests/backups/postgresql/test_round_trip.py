@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from ops.backups.engines.postgresql.database_swap import PREVIOUS
 from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.backups.engines.postgresql.undo_comment import PREVIOUS
 from ops.backups.manifest import Kind
 from ops.utils.progress import no_progress
 from tests.backups.postgresql import support

@@ -12,8 +12,9 @@ import psycopg2
 import pytest
 
 from ops.backups.engines.base import PreviousDatabase
-from ops.backups.engines.postgresql.database_swap import PREVIOUS, RESTORE_TEST, STAGING
+from ops.backups.engines.postgresql.database_swap import RESTORE_TEST, STAGING
 from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.backups.engines.postgresql.undo_comment import PREVIOUS
 from ops.backups.manifest import Kind
 from ops.databases.migration_state import applied_migrations, run_migrations
 from ops.databases.postgres import databases, rename

@@ -8,8 +8,9 @@ import psycopg2
 import pytest
 from django.conf import settings
 
-from ops.backups.engines.postgresql.database_swap import ASIDE, PREVIOUS, RESTORE_TEST, STAGING
+from ops.backups.engines.postgresql.database_swap import ASIDE, RESTORE_TEST, STAGING
 from ops.backups.engines.postgresql.engine import PostgresEngine
+from ops.backups.engines.postgresql.undo_comment import PREVIOUS
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.signing import Keys
 from ops.backups.storage.local import PrivateFileSystemStorage

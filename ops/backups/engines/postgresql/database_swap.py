@@ -29,9 +29,9 @@ from ops.errors import OpsError, PreconditionFailed
 from ops.utils import posix_signals
 from ops.utils.progress import Progress, ProgressCallback, Stage
 
-STAGING, RESTORE_TEST, PREVIOUS, ASIDE = "_ops_new", "_ops_test", "_ops_undo", "_ops_aside"
-"""Suffixes of the live database's name: for a restore, for a restore test, for the previous database, and for a
-database that is renamed twice, or dropped, by a swap."""
+STAGING, RESTORE_TEST, ASIDE = "_ops_new", "_ops_test", "_ops_aside"
+"""Suffixes of the live database's name: for a restore, for a restore test, and for a database that a swap renames
+twice, or that is dropped after it."""
 
 
 class ScratchDatabase(Scratch):
@@ -42,6 +42,8 @@ class ScratchDatabase(Scratch):
         self.recorded = recorded
         self.address = strategy.address.with_database(name)
         self.kept = False
+        self.replaces_earlier = False
+        """Whether the swap has set an earlier previous database aside."""
         self.not_kept: tuple[NotKept, ...] = ()
         self._strategy = strategy
         self._digests: Tables = {}
@@ -100,9 +102,9 @@ class ScratchDatabase(Scratch):
         self.not_kept = self._strategy.keep_properties(self)
         return self.not_kept
 
-    def swap(self, *, run: str, backup: str) -> None:
+    def swap(self, *, run: str, backup: str, backup_due: bool = False) -> None:
         with posix_signals.ignore_interrupts():
-            self._strategy.swap_in(self, run=run, backup=backup)
+            self._strategy.swap_in(self, run=run, backup=backup, backup_due=backup_due)
 
 
 def analyze(cursor: Cursor) -> None:
@@ -118,6 +120,8 @@ def analyze(cursor: Cursor) -> None:
 class DatabaseSwap(SwapStrategy):
     """Replaces the database at `address` by renaming; `server` gives a session of the maintenance database."""
 
+    swaps_databases = True
+
     def __init__(
         self,
         address: ConnectionInfo,
@@ -132,12 +136,13 @@ class DatabaseSwap(SwapStrategy):
         self._claims = claims
         self._live = address.database
         self._staging, self._restore_test, self._previous, self._aside = (
-            databases.suffixed_name(self._live, suffix) for suffix in (STAGING, RESTORE_TEST, PREVIOUS, ASIDE)
+            databases.suffixed_name(self._live, suffix)
+            for suffix in (STAGING, RESTORE_TEST, undo_comment.PREVIOUS, ASIDE)
         )
 
     def sweep(self, connection: Connection, claimed: Collection[str]) -> tuple[str, ...]:
         """As `Engine.sweep`."""
-        for name in (self._live, self._staging, self._restore_test):
+        for name in (self._live, self._staging, self._restore_test, self._previous):
             databases.end_leftover_sessions(connection, name)
         dropped = databases.drop_claimed(connection, claimed, spared=(self._live, self._previous))
         return tuple(f"Dropped the database {name}, which a killed run had left." for name in dropped)
@@ -146,6 +151,8 @@ class DatabaseSwap(SwapStrategy):
     def scratch(
         self, *, name: str = "", for_swap: bool, recorded: DatabaseProperties | None = None
     ) -> Iterator[Scratch]:
+        if for_swap:
+            self.require_backed_up()
         chosen = name or (self._staging if for_swap else self._restore_test)
         scratch = ScratchDatabase(self, chosen, recorded)
         with self._server() as connection:
@@ -157,8 +164,8 @@ class DatabaseSwap(SwapStrategy):
                 self._release(scratch)
             except (psycopg2.Error, OpsError):
                 # The connection is lost. A database that is kept stays; its comment does no harm.
-                if not scratch.kept:
-                    self._claims.leave_database(chosen)
+                if not scratch.kept or scratch.replaces_earlier:
+                    self._claims.leave_database(self._aside if scratch.replaces_earlier else chosen)
 
     def _create(self, connection: Connection, scratch: ScratchDatabase) -> None:
         """With the settings of the live database, so that a restore test needs them too.
@@ -215,14 +222,21 @@ class DatabaseSwap(SwapStrategy):
             ) from error
 
     def _release(self, scratch: ScratchDatabase) -> None:
-        """Drop the scratch database unless it is kept. One that was swapped in has another name by now."""
+        """Drop the scratch database unless it is kept. One that was swapped in has another name by now.
+
+        Only then is the earlier previous database dropped: PostgreSQL writes a checkpoint for that, which takes
+        seconds, and the swap blocks writes.
+        """
         with self._server() as connection:
-            if not scratch.kept:
+            if scratch.replaces_earlier:
+                with posix_signals.ignore_interrupts():
+                    databases.drop(connection, self._aside)
+            elif not scratch.kept:
                 databases.drop(connection, scratch.name)
             elif databases.exists(connection, scratch.name):
                 rename.comment(connection, scratch.name, "")
 
-    def swap_in(self, scratch: ScratchDatabase, *, run: str, backup: str) -> None:
+    def swap_in(self, scratch: ScratchDatabase, *, run: str, backup: str, backup_due: bool) -> None:
         """As `Scratch.swap`."""
         with self._server() as connection:
             live = read_properties(connection, self._live)
@@ -230,7 +244,7 @@ class DatabaseSwap(SwapStrategy):
             renames, comments = [(scratch.name, self._live)], {}
             if live:
                 comment = undo_comment.format_comment(
-                    run=run, backup=backup, comment=live.comment, not_kept=scratch.not_kept
+                    run=run, backup=backup, comment=live.comment, not_kept=scratch.not_kept, backup_due=backup_due
                 )
                 comments = {self._previous: comment}
             if live and scratch.name == self._previous:
@@ -250,16 +264,18 @@ class DatabaseSwap(SwapStrategy):
                 description=live or scratch.recorded,
             )
             scratch.keep()
-            # The swap has happened: an earlier database that cannot be dropped must not look like a failed restore.
-            if self._aside in comments:
-                try:
-                    databases.drop(connection, self._aside)
-                except psycopg2.Error:
-                    self._claims.leave_database(self._aside)
+            scratch.replaces_earlier = self._aside in comments
 
     def previous_database(self) -> PreviousDatabase | None:
         with self._server() as connection:
             return self._read_previous(connection)
+
+    def mark_backed_up(self) -> None:
+        previous = self.require_previous()
+        with self._server() as connection:
+            found = databases.comment_and_size(connection, previous.name)
+            if found:
+                rename.comment(connection, previous.name, undo_comment.without_due_backup(found[0]))
 
     def _read_previous(self, connection: Connection) -> PreviousDatabase | None:
         found = databases.comment_and_size(connection, self._previous)

@@ -3,14 +3,16 @@
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import psycopg2
+from msgspec import structs
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.backups.engines.base import NOTHING, Columns, Engine, Rows, Snapshot, UntrustedFile
-from ops.backups.engines.postgresql import snapshot, untrusted
+from ops.backups.engines.base import NOTHING, Columns, Engine, PreviousDatabase, Rows, Snapshot, UntrustedFile
+from ops.backups.engines.postgresql import snapshot, undo_comment, untrusted
 from ops.backups.engines.postgresql.database_swap import DatabaseSwap
 from ops.backups.engines.postgresql.dump_format import count_rows, plain_sql_chunks
 from ops.backups.engines.postgresql.dump_reader import DumpReader, read_columns
@@ -22,6 +24,7 @@ from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.databases.postgres import databases, lock, writable
 from ops.databases.postgres.client_programs import ClientPrograms, find_programs
 from ops.databases.postgres.connection import ConnectionInfo
+from ops.databases.postgres.properties import DatabaseProperties, read_properties
 from ops.errors import PreconditionFailed
 from ops.utils.progress import ProgressCallback
 
@@ -85,7 +88,7 @@ class PostgresEngine(Engine):
     def size(self) -> int:
         # A damaged database may have no size; the snapshot says what is wrong with it.
         with self._server() as connection, contextlib.suppress(psycopg2.Error):
-            found = databases.comment_and_size(connection, self.database)
+            found = databases.comment_and_size(connection, self.address.database)
             return found[1] if found else 0
         return 0
 
@@ -137,5 +140,35 @@ class PostgresEngine(Engine):
             else SchemaSwap(self.address, tools_directory=self._tools_directory)
         )
 
+    def for_previous(self, previous: PreviousDatabase) -> "PreviousPostgres":
+        return PreviousPostgres(self.address, previous, tools_directory=self._tools_directory)
+
     def _database_swap(self, claims: Claims = NO_CLAIMS) -> DatabaseSwap:
         return DatabaseSwap(self.address, server=self._server, tools_directory=self._tools_directory, claims=claims)
+
+
+class PreviousPostgres(PostgresEngine):
+    """The previous database of the one at `live`, for its backup: with the name of that one, and only to be read."""
+
+    def __init__(self, live: ConnectionInfo, previous: PreviousDatabase, *, tools_directory: Path | None) -> None:
+        address = live.with_database(previous.name).with_session(undo_comment.READ_ONLY)
+        super().__init__(address, tools_directory=tools_directory)
+        self.database = live.database
+        self._replaced_at = previous.replaced_at
+
+    @contextlib.contextmanager
+    def snapshot(self, *, kind: Kind, excluded: Mapping[str, str] = NOTHING) -> Iterator[Snapshot]:
+        """Of the moment of the swap, whenever it is taken: its rows have not changed since.
+
+        Lists, the retention policy and comparisons go by that time. A backup of the database that is live now, made
+        before this one, has newer rows.
+        """
+        with super().snapshot(kind=kind, excluded=excluded) as taken:
+            properties = taken.properties and self._as_live(taken.properties)
+            yield replace(taken, taken_at=self._replaced_at, properties=properties)
+
+    def _as_live(self, properties: DatabaseProperties) -> DatabaseProperties:
+        """With what the swap has passed on to the database that is live now (see `rename.rename_databases`)."""
+        with self._server() as server:
+            live = read_properties(server, self.database)
+        return structs.replace(properties, comment=live.comment, is_template=live.is_template) if live else properties

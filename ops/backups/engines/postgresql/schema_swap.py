@@ -153,7 +153,7 @@ class ScratchSchema(Scratch):
             self._restore_path(cursor)
         return self._not_kept
 
-    def swap(self, *, run: str, backup: str) -> None:
+    def swap(self, *, run: str, backup: str, backup_due: bool = False) -> None:  # noqa: ARG002  # no whole database
         comment = undo_comment.format_comment(run=run, backup=backup, not_kept=self._not_kept)
         failing = translate_errors("The restored tables could not be swapped in")
         with failing, posix_signals.ignore_interrupts(), self.connection.cursor() as cursor:

@@ -12,6 +12,8 @@ from ops.databases.postgres.differences import NotKept
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
+PREVIOUS = "_ops_undo"
+"""The suffix that the live database's name gets as that of the previous database."""
 READ_ONLY = "-c default_transaction_read_only=on"
 """An option for sessions that only read the previous database."""
 SCHEMA = """
@@ -22,14 +24,23 @@ FROM pg_namespace AS n WHERE nspname = %s
 """
 
 
-def format_comment(*, run: str, backup: str, comment: str = "", not_kept: Iterable[NotKept] = ()) -> str:
+def format_comment(
+    *, run: str, backup: str, comment: str = "", not_kept: Iterable[NotKept] = (), backup_due: bool = False
+) -> str:
     """The comment as JSON; `comment` is the earlier comment of the database.
 
-    `not_kept` are the properties that this database has and the one which replaced it lacks.
+    `not_kept` are the properties that this database has and the one which replaced it lacks. `backup_due` is as in
+    `PreviousDatabase`.
     """
     when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     keys = sorted({left.key for left in not_kept})
-    return json.dumps({"ops": "undo", "when": when, "run": run, "backup": backup, "comment": comment, "not_kept": keys})
+    content = {"ops": "undo", "when": when, "run": run, "backup": backup, "comment": comment, "not_kept": keys}
+    return json.dumps({**content, "backup_due": backup_due})
+
+
+def without_due_backup(comment: str) -> str:
+    """A comment of `format_comment` for a database that has been backed up since."""
+    return json.dumps({**json.loads(comment), "backup_due": False})
 
 
 def parse_not_kept(comment: str) -> list[str]:
@@ -45,7 +56,12 @@ def parse_comment(name: str, comment: str, size: int) -> PreviousDatabase:
         if content["ops"] == "undo":
             when = dt.datetime.fromisoformat(content["when"])
             return PreviousDatabase(
-                name=name, replaced_at=when, run=content["run"], backup=content["backup"], size=size
+                name=name,
+                replaced_at=when,
+                run=content["run"],
+                backup=content["backup"],
+                size=size,
+                backup_due=content.get("backup_due", False),
             )
     except (ValueError, KeyError, TypeError):
         pass

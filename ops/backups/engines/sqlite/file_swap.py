@@ -89,7 +89,7 @@ class ScratchFile(Scratch):
         """A file has no properties besides its content."""
         return ()
 
-    def swap(self, *, run: str, backup: str) -> None:
+    def swap(self, *, run: str, backup: str, backup_due: bool = False) -> None:  # noqa: ARG002  # the file stays
         swap(self.live, self.path, run=run, backup=backup)
 
 
