@@ -58,17 +58,26 @@ class Confirmation(PasswordConfirmation):
 
 
 class RestoreConfirmation(Confirmation):
-    """With the choice to skip the backup of the live database."""
+    """With the choice to skip the backup of the current database, or to make it before the swap."""
 
+    backup_first = forms.BooleanField(
+        label="Back up the current database before the swap",
+        required=False,
+        help_text="Writes are blocked until that backup is verified. Without this, it is made right after the swap.",
+    )
     no_pre_backup = forms.BooleanField(
-        label="Skip the backup before the restore",
+        label="Do not back up the current database",
         required=False,
         help_text="Use this only if the live database is too damaged to back up. The restore can still be undone.",
     )
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.fields["no_pre_backup"].widget = UnfoldBooleanWidget()
+    def __init__(self, request: HttpRequest, database: str, *, may_choose_order: bool) -> None:
+        super().__init__(request, database)
+        if not may_choose_order:
+            del self.fields["backup_first"]
+        for name in ("backup_first", "no_pre_backup"):
+            if name in self.fields:
+                self.fields[name].widget = UnfoldBooleanWidget()
 
 
 # --- Rights that a restore or an undo would raise -----------------------------------------------------------------

@@ -65,12 +65,15 @@ def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpR
     preview: RestorePreview | None = shown.get("preview")
     rights = preview.rights if preview else None
     require_confirmable(request, rights)
-    form = RestoreConfirmation(request, context.engine.database)
+    afterwards = operations.is_made_afterwards(context, backup_first=False)
+    form = RestoreConfirmation(request, context.engine.database, may_choose_order=afterwards)
     back = return_path(request, reverse("admin:ops_backup_change", args=[backup.pk]))
-    chosen = {"location": location} if location else {}
+    chosen: dict[str, Any] = {"location": location} if location else {}
     command = equivalent_command(Run.Kind.RESTORE, {"name": backup.name, "untrusted": untrusted, **chosen})
     if request.method == "POST" and form.is_valid() and "refusal" not in shown:
         arguments = {"name": backup.name, "untrusted": untrusted, "pre_backup": not form.cleaned_data["no_pre_backup"]}
+        if form.cleaned_data.get("backup_first"):
+            chosen["backup_first"] = True
         return enqueue_run(request, Run.Kind.RESTORE, back_to=back, **arguments, **chosen)
     return admin.render(
         request,
@@ -80,6 +83,7 @@ def restore(admin: IndexAdmin[Backup], request: HttpRequest, key: UUID) -> HttpR
         back=back,
         live=context.engine.where,
         previous_days=context.previous_days,
+        steps=list(operations.describe_steps(pre_backup=True, afterwards=afterwards)),
         untrusted=untrusted,
         form=form,
         command="" if has_worker() else command,
@@ -113,6 +117,7 @@ def preview_context(context: OpsContext, backup: Backup, location: str, *, untru
     try:
         source = operations.find_source(context, name=backup.name, location=location)
         require_restorable(source, engine=context.engine, untrusted=untrusted)
+        context.engine.swap_strategy().require_backed_up()
         preview = read_preview(context, source, backup)
     except OpsError as refusal:
         return {"refusal": refusal}

@@ -31,6 +31,7 @@ BADGES = {
 }
 TONES = {Run.Status.FAILED: "ops-danger", Run.Status.CANCELLED: "ops-neutral"}
 NOT_CANCELLABLE = {Stage.HISTORY, Stage.CUT_OVER}
+"""From these stages on; the backup of the previous database comes after them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,8 @@ class RunPresenter:
 
     @property
     def may_be_cancelled(self) -> bool:
-        return not self.is_finished and not self.run.cancel_requested and self.run.stage not in NOT_CANCELLABLE
+        passed = {stage["stage"] for stage in self.run.stages} | {self.run.stage}
+        return not (self.is_finished or self.run.cancel_requested or passed & NOT_CANCELLABLE)
 
     @property
     def findings(self) -> PreflightResult | None:

@@ -7,6 +7,8 @@ from django.db import connections
 from django.db.models import Count, Max, Min, Q, Sum
 
 from ops import stored_settings
+from ops.backups.engines.base import PreviousDatabase
+from ops.backups.engines.postgresql import undo_comment
 from ops.health.database import with_health_deadline
 from ops.health.results import CheckResult, Status
 from ops.models import IS_RESTORE_TESTED, IS_VERIFIED, Backup, Run
@@ -19,6 +21,8 @@ UNDECIDED = Q(suspicion="undecided", trust="signed")
 OUTCOMES = (Run.Status.SUCCEEDED, Run.Status.FAILED, Run.Status.INTERRUPTED)
 """A cancelled run says nothing about the next one."""
 BACKUP_TASK = "ops.tasks.back_up"
+MAKES_PRE_RESTORE_BACKUP = (Run.Kind.RESTORE, Run.Kind.BACKUP)
+MAKE_IT = "Until then it is kept, and no other restore can start. Make that backup: manage.py backup_database"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,17 +91,42 @@ def read_backups(alias: str = "default") -> Backups:
 def check_backups(alias: str, *, expected: bool) -> CheckResult:
     """Whether backups are recent and succeed; `expected`: schedules are in use. Raises Django's database errors."""
     with with_health_deadline(connections[alias]):
-        backups = read_backups(alias)
+        backups, due = read_backups(alias), find_backup_due(alias)
         scheduled = expected and any(task.task == BACKUP_TASK for task in timetable.enabled_tasks(alias))
-    return evaluate_backups(backups, now=clock.now(), limit=max_age(), scheduled=scheduled)
+    return evaluate_backups(backups, now=clock.now(), limit=max_age(), scheduled=scheduled, due=due)
 
 
-def evaluate_backups(backups: Backups, *, now: dt.datetime, limit: dt.timedelta, scheduled: bool) -> CheckResult:
+def find_backup_due(alias: str) -> PreviousDatabase | None:
+    """The previous database whose pre-restore backup is due, while no run is making it. Raises database errors."""
+    connection = connections[alias]
+    if connection.vendor != "postgresql":
+        return None
+    with connection.cursor() as cursor:
+        due = undo_comment.find_backup_due(cursor)
+    making = Run.objects.using(alias).filter(status=Run.Status.RUNNING, kind__in=MAKES_PRE_RESTORE_BACKUP)
+    return None if due is None or making.exists() else due
+
+
+def describe_backup_due(previous: PreviousDatabase) -> str:
+    when = format_datetime(previous.replaced_at)
+    return f"The database that was replaced at {when} ({previous.name}) has no verified backup yet. {MAKE_IT}"
+
+
+def evaluate_backups(
+    backups: Backups,
+    *,
+    now: dt.datetime,
+    limit: dt.timedelta,
+    scheduled: bool,
+    due: PreviousDatabase | None = None,
+) -> CheckResult:
     """`limit` is the age that the last verified backup may have. Having neither a schedule nor a backup is healthy.
 
-    Suspicious backups and unknown keys are reported in addition to the rest: a key may be why there is no verified one.
+    The backup that is `due`, suspicious backups and unknown keys are reported in addition to the rest: a key may be why
+    there is no verified one.
     """
-    found = (_fault(backups, now, limit, scheduled=scheduled), _suspicious(backups), _unknown_key(backups))
+    missing = ("PreRestoreBackupDue", describe_backup_due(due)) if due else None
+    found = (_fault(backups, now, limit, scheduled=scheduled), missing, _suspicious(backups), _unknown_key(backups))
     faults = [fault for fault in found if fault]
     if not faults:
         return CheckResult()

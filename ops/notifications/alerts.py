@@ -18,7 +18,7 @@ from ops.backups.suspicion import Suspicion, Verdict
 from ops.conf import conf
 from ops.databases.postgres.differences import NotKept
 from ops.errors import OpsError
-from ops.health.backups import check_backups
+from ops.health.backups import check_backups, describe_backup_due, find_backup_due
 from ops.health.copies import COPY_THEM, read_coverage, read_locations
 from ops.health.dependencies import LEAST_FREE
 from ops.health.recovery import read_concerns
@@ -44,8 +44,10 @@ KEY_TITLES = {
     "UnusableKeys": ("The keys of backups cannot be used", "The keys of backups can be used again"),
 }
 """Titles of a concern about keys, and of its end, by its code."""
-JUDGING = frozenset({Run.Kind.BACKUP, Run.Kind.RESTORE, Run.Kind.UNDO, Run.Kind.DECISION, Run.Kind.DELETION})
-"""Runs after which another backup may be suspicious, or none."""
+JUDGING = frozenset(
+    {Run.Kind.BACKUP, Run.Kind.RESTORE, Run.Kind.UNDO, Run.Kind.DROP_PREVIOUS, Run.Kind.DECISION, Run.Kind.DELETION}
+)
+"""Runs after which another backup may be suspicious, or none, or a pre-restore backup due or made."""
 HYSTERESIS = 1.25
 """The alert is resolved with so many times as much free space, so that it does not flap around the limit."""
 
@@ -78,6 +80,7 @@ def notify_runs(runs: Iterable[Run]) -> None:
         if run.kind in JUDGING:
             close_if_ended("default")
             attempt(check_suspicion, "default")
+            attempt(check_backup_due, "default")
 
 
 def close_if_ended(alias: str) -> None:
@@ -149,6 +152,7 @@ def check(alias: str = "default") -> None:
         check_schedules,
         check_backup_age,
         check_suspicion,
+        check_backup_due,
         check_copies,
         check_disk_space,
         check_recovery_kits,
@@ -188,6 +192,17 @@ def check_backup_age(alias: str) -> None:
         resolved_title=f"There is a recent backup again on {socket.gethostname()}.",
     )
     sync_alerts({"age": alert} if result.error == "BackupTooOld" else {}, in_scope="age".__eq__)
+
+
+def check_backup_due(alias: str) -> None:
+    """Whether the database that a restore replaced still has no backup, although no run is making it."""
+    due = find_backup_due(alias)
+    alert = Alert(
+        title=f"The database that a restore replaced is not backed up on {socket.gethostname()}.",
+        text=describe_backup_due(due) if due else "",
+        resolved_title=f"No pre-restore backup is due any more on {socket.gethostname()}.",
+    )
+    sync_alerts({"pre-restore backup": alert} if due else {}, in_scope="pre-restore backup".__eq__)
 
 
 def check_copies(alias: str) -> None:

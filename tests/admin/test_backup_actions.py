@@ -20,11 +20,14 @@ from homerack.accounts.models import User
 from homerack.inventory.models import Brand
 from ops import operations, tasks
 from ops.admin.base import PAGE_LOAD
+from ops.backups.engines.base import PreviousDatabase
+from ops.backups.engines.postgresql.database_swap import DatabaseSwap
 from ops.backups.sources import UNKNOWN_ORIGIN
 from ops.conf import conf
 from ops.models import Backup, Run
 from ops.runs import index
 from ops.runs.context import get_context, repository_from_settings
+from ops.utils import clock
 from tests.admin.support import messages_of, text
 from tests.backups import factories
 from tests.otherproject.models import Tag
@@ -361,6 +364,32 @@ class TestRestoring:
         form = {"database": name, "password": PASSWORD, "no_pre_backup": "on"}
         admin.post(f"{LIST}{backup.pk}/restore/", form)
         assert Run.objects.get(kind="restore").arguments["pre_backup"] is False
+
+    @pytest.mark.usefixtures("queue")
+    def test_restore_page_says_what_happens_in_which_order_and_offers_the_other_one(self, admin: Client) -> None:
+        backup, name = back_up(), get_context().engine.database
+        page = text(admin.get(f"{LIST}{backup.pk}/restore/"))
+        steps = ["is read completely", "loaded into a staging database", "Writes are blocked", "is backed up. The site"]
+        assert [page.index(step) for step in steps] == sorted(page.index(step) for step in steps)
+        form = {"database": name, "password": PASSWORD, "backup_first": "on"}
+        admin.post(f"{LIST}{backup.pk}/restore/", form)
+        assert Run.objects.get(kind="restore").arguments["backup_first"] is True
+
+    def test_pages_say_that_the_backup_of_the_previous_database_is_due(
+        self, admin: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backup = back_up()
+        previous = PreviousDatabase(
+            name="lab_ops_undo", replaced_at=clock.now(), run="", backup=backup.name, size=1, backup_due=True
+        )
+        monkeypatch.setattr(DatabaseSwap, "previous_database", lambda _self: previous)
+        page = text(admin.get(f"{LIST}{backup.pk}/restore/"))
+        assert "The previous database lab_ops_undo has no verified backup yet. Nothing was changed." in page
+        assert 'name="password"' not in page
+        page = text(admin.get(f"{LIST}drop-previous-database/"))
+        assert "It has no verified backup yet. Back up first" in page
+        assert 'name="password"' not in page
+        assert "It has no verified backup yet: every backup run" in text(admin.get(LIST))
 
     def test_restore_page_of_damaged_backup_shows_reason_and_no_form(self, admin: Client, storage: Path) -> None:
         backup = back_up()

@@ -216,7 +216,9 @@ class TestCancelling:
 
     @pytest.mark.parametrize("stage", ["write history", "cut-over"])
     def test_cancel_is_refused_from_the_cut_over_on(self, restorer: Client, stage: str) -> None:
-        run = add_run(kind="restore", status="running", finished_at=None, stage=stage)
+        # The backup of the previous database follows.
+        stages = [{"stage": stage, "began": "2026-11-23T10:00:00+00:00", "seconds": 0.3}]
+        run = add_run(kind="restore", status="running", finished_at=None, stage="dump", stages=stages)
         assert "/cancel/" not in text(restorer.get(path_of(run)))
         answer = restorer.post(f"/admin/ops/run/{run.pk}/cancel/")
         assert messages_of(answer) == ["This run can no longer be cancelled."]

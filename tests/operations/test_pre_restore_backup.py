@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from tests.engine_migration.support import database_named
+from tests.notifications.conftest import Receiver, receiver
 from tests.operations.harness import Command, Lab
 from tests.operations.test_suspicious_backups import delete_rows, shell, suspicions
+
+__all__ = ["receiver"]
 
 CHANGE = "UPDATE racks SET name = 'Changed'"
 CHANGED = "SELECT count(*) FROM racks WHERE name = 'Changed'"
@@ -295,10 +298,24 @@ def test_worker_makes_the_backup_of_a_killed_restore_once(lab: Lab) -> None:
     assert previous_of(lab) is None
 
 
-def test_worker_leaves_a_backup_that_failed_to_the_next_backup_run(lab: Lab) -> None:
+def test_backup_that_failed_is_reported_until_the_next_backup_run_makes_it(lab: Lab, receiver: Receiver) -> None:
+    notified = {"NOTIFY_URLS": f"json://{receiver.host}/hook"}
+
+    def titles() -> list[str]:
+        return [json.loads(body)["title"].partition(" on ")[0] for _, _, body in receiver.requests]
+
     assert lab.manage("restore_database", name_of(lab), "--yes", largest_file=lab.full_disk).code == 3
-    shell(lab, "from ops import tasks; tasks.reconcile()")
+    # A worker tries it again with a backup only.
+    shell(lab, "from ops import tasks; tasks.reconcile()", **notified)
     assert lab.runs()[-1] == ("restore", "succeeded")
-    assert previous_of(lab)["backup_due"] is True
-    shell(lab, "from ops import tasks; tasks.back_up()")
+    due = "HomeRack: The database that a restore replaced is not backed up"
+    assert titles() == [due]
+    found = lab.manage("check_database", "--json")
+    assert (found.code, found.json["checks"]["backups"]["error"]) == (3, "PreRestoreBackupDue")
+    assert f"({lab.name}_ops_undo) has no verified backup yet. Until then" in found.json["checks"]["backups"]["detail"]
+    shell(lab, "from ops import tasks; tasks.back_up()", **notified)
     assert previous_of(lab)["backup_due"] is False
+    assert titles() == [due, "HomeRack: No pre-restore backup is due any more"]
+    assert "backups" not in {
+        name for name, check in lab.manage("check_database", "--json").json["checks"].items() if check.get("error")
+    }

@@ -1,14 +1,18 @@
 """The comment that identifies the previous database or schema."""
 
+import contextlib
 import datetime as dt
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.base import PreviousDatabase
 from ops.backups.engines.postgresql.table_digests import UNDO_SCHEMA
+from ops.databases.postgres.databases import suffixed_name
 from ops.databases.postgres.differences import NotKept
+from ops.databases.postgres.queries import fetch_column, fetch_value
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
@@ -16,6 +20,7 @@ PREVIOUS = "_ops_undo"
 """The suffix that the live database's name gets as that of the previous database."""
 READ_ONLY = "-c default_transaction_read_only=on"
 """An option for sessions that only read the previous database."""
+COMMENT = "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
 SCHEMA = """
 SELECT coalesce(obj_description(n.oid, 'pg_namespace'), ''),
        (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c
@@ -70,6 +75,20 @@ def parse_comment(name: str, comment: str, size: int) -> PreviousDatabase:
         " Nothing was changed.",
         f"Rename it: ALTER DATABASE (or SCHEMA) {quoted(name)} RENAME TO …",
     )
+
+
+def find_backup_due(cursor: Any) -> PreviousDatabase | None:
+    """The previous database of the one that this session is in, if its pre-restore backup is due.
+
+    Without its size: reading that takes longer, and needs a right. `cursor` is one of psycopg2 or of Django.
+    """
+    live = fetch_value(cursor, "SELECT current_database()")
+    name = suffixed_name(live, PREVIOUS)
+    for comment in fetch_column(cursor, COMMENT, [name]):
+        with contextlib.suppress(PreconditionFailed):
+            previous = parse_comment(name, comment, 0)
+            return previous if previous.backup_due else None
+    return None
 
 
 def find_previous_schema(cursor: Cursor) -> PreviousDatabase | None:
