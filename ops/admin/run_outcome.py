@@ -25,6 +25,10 @@ LONGEST_LIST = 20
 MAKES_BACKUP = frozenset({Run.Kind.BACKUP, Run.Kind.UPLOAD})
 PREVIOUS_WITHIN = 0.8
 """Seconds that a page waits for the server that has the previous database."""
+NOT_BACKED_UP = (
+    "It has no verified backup yet. Until it has one, it is kept, and no other restore can start. Every backup run"
+    " tries to make it."
+)
 NO_PREVIOUS = "The previous database of this run is no longer kept, so this run cannot be undone."
 
 
@@ -43,7 +47,13 @@ def outcome_context(shown: RunPresenter, *, may_undo: bool, answers: bool = True
     `answers`: whether the database did just now. A frozen one is asked nothing.
     """
     results, is_kept = shown.results, False
-    if shown.replaced and isinstance(shown.result, RestoreResult | UndoResult) and shown.result.previous:
+    if shown.replaced and shown.result is None:
+        # It was killed after the swap.
+        kept = find_previous()
+        is_kept = isinstance(kept, PreviousDatabase) and kept.run == str(shown.id)
+        if isinstance(kept, PreviousDatabase) and is_kept:
+            results = [describe_previous(kept), *([NOT_BACKED_UP] if kept.backup_due else [])]
+    elif shown.replaced and isinstance(shown.result, RestoreResult | UndoResult) and shown.result.previous:
         kept = find_previous()
         is_kept = isinstance(kept, PreviousDatabase) and kept.run == str(shown.id)
         if not is_kept and not isinstance(kept, BaseException):

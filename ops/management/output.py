@@ -185,6 +185,9 @@ def show_previous(console: Console, previous: PreviousDatabase | None, *, days: 
             soft_wrap=True,
             markup=False,
         )
+        if previous.backup_due:
+            sentence = "It has no verified backup yet. Make one: manage.py backup_database"
+            console.print(sentence, style="yellow", soft_wrap=True)
 
 
 def records_as_json(

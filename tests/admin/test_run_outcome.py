@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from ops.admin import run_outcome
+from ops.backups.engines.base import PreviousDatabase
 from ops.models import Backup, Run
+from ops.utils import clock
 from tests.admin.support import add_backup, add_run, text
 from tests.admin.test_runs import RESTORED, link, path_of
 
@@ -73,3 +76,17 @@ def test_backup_that_was_not_made_is_not_named(client: Client, status: str) -> N
     assert not Backup.objects.exists()
     run = finished(Run.Kind.BACKUP, status=status)
     assert MADE not in text(client.get(f"{link(run)}state/"))
+
+
+def test_page_of_a_restore_that_was_killed_after_the_swap_says_that_its_backup_is_due(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = add_run(kind=Run.Kind.RESTORE, backup=MADE, result={})
+    kept = PreviousDatabase(
+        name="lab_ops_undo", replaced_at=clock.now(), run=str(run.pk), backup=MADE, size=1000, backup_due=True
+    )
+    monkeypatch.setattr(run_outcome, "find_previous", lambda: kept)
+    page = text(client.get(f"{link(run, may_undo=True)}state/"))
+    assert "The previous database is kept as lab_ops_undo" in page
+    assert "It has no verified backup yet. Until it has one, it is kept, and no other restore can start." in page
+    assert "Undo…" in page
