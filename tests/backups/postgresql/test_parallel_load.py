@@ -1,17 +1,19 @@
 """A restore reads and indexes tables in other sessions while it loads the next ones."""
 
+import contextlib
 import io
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pytest
 from psycopg2.errors import QueryCanceled
+from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.backups.engines.postgresql import dump_loader, early_digests
 from ops.backups.engines.postgresql.dump_reader import Statement
 from ops.backups.engines.postgresql.engine import PostgresEngine
-from ops.backups.engines.postgresql.parallel_build import Batch, Build, as_build, split
+from ops.backups.engines.postgresql.parallel_build import Batch, Build, as_build, build, split
 from ops.backups.manifest import Kind
 from ops.errors import ArtifactInvalid
 from ops.utils.progress import no_progress
@@ -143,6 +145,22 @@ def test_split_is_after_the_last_statement_that_builds_an_index() -> None:
     statements = [*map(Statement, (KEY, FOREIGN, INDEX, b"COMMENT ON INDEX public.i IS 'x';", FOREIGN))]
     assert split(statements) == (statements[:3], statements[3:])
     assert split(statements[3:]) == ([], statements[3:])
+
+
+def test_build_that_fails_ends_those_that_wait(lab: Database) -> None:
+    lab.rows("CREATE TABLE t (a int); INSERT INTO t VALUES (1), (1)")
+    unique = Statement(b"CREATE UNIQUE INDEX failed ON public.t USING btree (a);")
+    key = Statement(b"ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_pkey PRIMARY KEY (a);")
+    others = [Statement(b"CREATE INDEX waiting_%d ON public.t USING btree (a);" % number) for number in range(2)]
+
+    @contextlib.contextmanager
+    def session() -> Iterator[Connection]:
+        with contextlib.closing(lab.connect()) as connection:
+            yield connection
+
+    with pytest.raises(ArtifactInvalid, match="could not create unique index"):
+        build(session, [key, unique, *others], no_progress)
+    assert lab.value("SELECT count(*) FROM pg_indexes WHERE tablename = 't'") == 0
 
 
 def test_builds_that_exclude_each_other_never_run_at_the_same_time() -> None:

@@ -1,5 +1,6 @@
 """Builds indexes and keys over loaded rows, on several connections where their order does not matter."""
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +12,16 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.backups.engines.postgresql.dump_loader import CONSTRAINT, INDEX, run_all
 from ops.backups.engines.postgresql.dump_reader import Statement
+from ops.databases.postgres.queries import select
 from ops.utils.progress import ProgressCallback
 
 CONNECTIONS = 2
-"""Connections that build indexes in parallel; PostgreSQL adds workers of its own."""
+WORKERS = max((os.cpu_count() or 1) // CONNECTIONS - 1, 0)
+"""Processes that PostgreSQL may add to each. An index that several build takes a fifth more CPU time."""
+LIMIT_WORKERS = """
+SELECT set_config(name, least(setting::integer, %s)::text, false)
+FROM pg_settings WHERE name = 'max_parallel_maintenance_workers'
+"""
 Session = Callable[[], AbstractContextManager[Connection]]
 
 
@@ -79,12 +86,13 @@ class Batch:
 
     def _work(self, session: Session, on_progress: ProgressCallback) -> None:
         with session() as connection:
+            select(connection, LIMIT_WORKERS, [WORKERS])
             while taken := self._take():
                 try:
                     run_all(connection, [taken.statement], on_progress)
                     connection.commit()
                 except BaseException:
-                    self._waiting.clear()
+                    self._give_up()
                     raise
                 finally:
                     self._end(taken)
@@ -105,3 +113,7 @@ class Batch:
         with self._changed:
             self._running.remove(build)
             self._changed.notify_all()
+
+    def _give_up(self) -> None:
+        with self._changed:
+            self._waiting.clear()
