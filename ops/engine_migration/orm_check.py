@@ -7,7 +7,7 @@ zone, with the settings that its sessions have in PostgreSQL, and with the conve
 import contextlib
 import datetime as dt
 import zoneinfo
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.planner import concrete_models
 from ops.engine_migration.refusals import PreflightResult
 from ops.engine_migration.sessions import PostgresDatabase
-from ops.engine_migration.source_sql import connect, is_canonical, rows_of
+from ops.engine_migration.source_sql import connect, find_ends, is_canonical, rows_of
 from ops.engine_migration.types import CONVERTED
 from ops.engine_migration.types.base import ColumnType, Refused
 from ops.engine_migration.values import comparable, conversions, equal, written_alike
@@ -246,25 +246,35 @@ def choose_rows(connection: Any, table: TablePlan, preflight: PreflightResult) -
         return {row for found in connection.execute(query) for row in found if row is not None}
 
     row, numbers = table.row, rows_of(table, ())
-    ends = ids(f"SELECT min({row}), max({row}) FROM {numbers}")
+    ends = find_ends(connection, table)
     if not ends:
         return set()
+    first, last = ends
     chosen = ids(f"SELECT {row} FROM {numbers} ORDER BY {row} LIMIT {AT_EACH_END}")
     chosen |= ids(f"SELECT {row} FROM {numbers} ORDER BY {row} DESC LIMIT {AT_EACH_END}")
-    first, last = min(ends), max(ends)
     for step in range(IN_BETWEEN):
         after = first + (last - first) * step // IN_BETWEEN
         chosen |= ids(f"SELECT min({row}) FROM {numbers} WHERE {row} >= {after}")
-    names = [quoted(column.name) for column in table.columns]
-    for start in range(0, len(names), COLUMNS_PER_QUERY):
-        some = names[start : start + COLUMNS_PER_QUERY]
-        values = [f"{end}(CASE WHEN {name} IS NOT NULL THEN {row} END)" for name in some for end in ("min", "max")]
+    for names in without_values(connection, table, chosen):
+        values = [f"{end}(CASE WHEN {name} IS NOT NULL THEN {row} END)" for name in names for end in ("min", "max")]
         chosen |= ids(f"SELECT {', '.join(values)} FROM {rows_of(table)}")
     for column in table.columns:
         if column.name in preflight.non_canonical.get(table.name, ()):
             odd = f"{rows_of(table, (column.name,))} WHERE NOT {is_canonical(column)}"
             chosen |= ids(f"SELECT {row} FROM {odd} LIMIT {NOT_CANONICAL}")
     return chosen
+
+
+def without_values(connection: Any, table: TablePlan, rows: Iterable[int]) -> Iterator[list[str]]:
+    """The columns that are NULL in all of these rows, a few at a time, in SQL. To find others, all rows are read."""
+    nullable = [quoted(column.name) for column in table.columns if column.null]
+    listed = ", ".join(map(str, rows))
+    for start in range(0, len(nullable), COLUMNS_PER_QUERY):
+        names = nullable[start : start + COLUMNS_PER_QUERY]
+        counts = ", ".join(f"count({name})" for name in names)
+        (found,) = connection.execute(f"SELECT {counts} FROM {rows_of(table)} WHERE {table.row} IN ({listed})")
+        if empty := [name for name, values in zip(names, found, strict=True) if not values]:
+            yield empty
 
 
 def in_other_zone(value: Any, source: zoneinfo.ZoneInfo, target: zoneinfo.ZoneInfo) -> Any:

@@ -47,6 +47,8 @@ class TablePlan:
     key: tuple[str, ...]
     rowid: str = "rowid"
     """SQL for the number of a row in the file."""
+    key_is_row: bool = False
+    """The primary key is that number."""
     where: str = ""
     rows: int = 0
     bytes_per_row: int = 0

@@ -30,6 +30,9 @@ NOT_MIGRATED = {
     "wagtailsearch_indexentry": WAGTAIL,
     "wagtailsearch_indexentry_fts": WAGTAIL,
 }
+NARROW_ROW = 1000
+"""Bytes. Where the rows of a table cannot have more on average, the largest chunk is no larger than 2 MB."""
+ROWS_MEASURED = 1000
 VIRTUAL = "a virtual table of SQLite, such as a search index: PostgreSQL has none, so build its like there"
 
 
@@ -192,20 +195,32 @@ class Planner:
                 f"The file's table {table.source} is declared WITHOUT ROWID, which is not supported.",
                 "Rebuild it without that clause in a copy of the file, and name the copy.",
             )
-        wide = [column.value for column in table.columns if column.type.text or column.db_type == "bytea"]
-        size = balanced(" + ", [f"coalesce(length({value}), 0)" for value in wide]) or "0"
-        where = f" WHERE {table.where}" if table.where else ""
-        rows, total = self.connection.execute(
-            f"SELECT count(*), coalesce(sum({size}), 0) FROM {quoted(table.source)}{where}",
-        ).fetchone()
-        width = total // rows if rows else 0
+        keys = [column.value for column in table.columns if column.name in table.key]
+        rows = self.count(table.source, table.where)
         return replace(
             table,
             rowid=source.rowid,
+            key_is_row=bool(source.number_column) and keys == [quoted(source.number_column)],
             rows=rows,
-            bytes_per_row=width + 16 * len(table.columns),
+            bytes_per_row=self.measure_text(table, rows) + 16 * len(table.columns),
             watermark=self.find_watermark(table.source),
         )
+
+    def measure_text(self, table: TablePlan, rows: int) -> int:
+        """The bytes of text of a row, on average: of some rows where the file has no room for many bytes in each."""
+        wide = [column.value for column in table.columns if column.type.text or column.db_type == "bytea"]
+        size = balanced(" + ", [f"coalesce(length({value}), 0)" for value in wide]) or "0"
+        where = f" WHERE {table.where}" if table.where else ""
+        limit = f" LIMIT {ROWS_MEASURED}" if rows * NARROW_ROW > self.file_size else ""
+        (width,) = self.connection.execute(
+            f"SELECT CAST(avg(size) AS INTEGER) FROM (SELECT {size} AS size FROM {quoted(table.source)}{where}{limit})"
+        ).fetchone()
+        return width or 0
+
+    @functools.cached_property
+    def file_size(self) -> int:
+        pages, size = (self.connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        return int(pages * size)
 
     def find_watermark(self, table: str) -> int:
         """Other programs may have written anything into SQLite's table of numbers."""
@@ -214,8 +229,9 @@ class Planner:
         query = "SELECT max(seq) FROM sqlite_sequence WHERE name = ? COLLATE NOCASE AND typeof(seq) = 'integer'"
         return int(self.connection.execute(query, [table]).fetchone()[0] or 0)
 
-    def count(self, table: str) -> int:
-        return int(self.connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0])
+    def count(self, table: str, where: str = "") -> int:
+        condition = f" WHERE {where}" if where else ""
+        return int(self.connection.execute(f"SELECT count(*) FROM {quoted(table)}{condition}").fetchone()[0])
 
     def explain_skipped(self, planned: Iterable[TablePlan]) -> Iterable[Skipped]:
         not_migrated = self.legacy.not_migrated if self.legacy else NOT_MIGRATED

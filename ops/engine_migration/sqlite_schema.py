@@ -19,6 +19,8 @@ class SourceTable:
     columns: tuple[str, ...]
     rowid: str
     """SQL for the number of a row; '' where there is none."""
+    number_column: str
+    """The column that is the number of a row; '' where none is."""
     nocase_columns: tuple[str, ...]
     """Columns that a unique index compares regardless of case."""
 
@@ -62,23 +64,31 @@ def read_table(connection: sqlite3.Connection, name: str) -> SourceTable:
     indexes = [row[1] for row in unique_indexes(connection, name)]
     parts = [part for index in indexes for part in connection.execute(f"PRAGMA index_xinfo({quoted(index)})")]
     nocase = {column for _, _, column, _, collation, in_key in parts if column and in_key and collation == "NOCASE"}
+    number = find_number_column(connection, name, columns)
     return SourceTable(
         name=name,
         columns=tuple(column for _, column, *_, hidden in columns if not hidden),
-        rowid=find_rowid(connection, name, columns),
+        rowid=find_rowid(connection, name, columns, number),
+        number_column=number,
         nocase_columns=tuple(sorted(nocase)),
     )
 
 
-def find_rowid(connection: sqlite3.Connection, table: str, columns: Sequence[tuple[Any, ...]]) -> str:
+def find_number_column(connection: sqlite3.Connection, table: str, columns: Sequence[tuple[Any, ...]]) -> str:
+    """An INTEGER PRIMARY KEY is the number of a row. Any other key has an index of its own."""
+    key = [(column[1], column[2].upper()) for column in columns if column[5]]
+    has_index = any(row[3] == "pk" for row in unique_indexes(connection, table))
+    return key[0][0] if [kind for _, kind in key] == ["INTEGER"] and not has_index else ""
+
+
+def find_rowid(
+    connection: sqlite3.Connection, table: str, columns: Sequence[tuple[Any, ...]], number_column: str
+) -> str:
     """SQL for the number of a row of `table`, which has several names until columns take them; '' if it has none."""
     taken = {folded(column[1]) for column in columns}
     free = next((name for name in ROWID_NAMES if name not in taken), None)
     if not free:
-        # An INTEGER PRIMARY KEY is that number. Any other key has an index of its own.
-        key = [(column[1], column[2].upper()) for column in columns if column[5]]
-        has_index = any(row[3] == "pk" for row in unique_indexes(connection, table))
-        return quoted(key[0][0]) if [kind for _, kind in key] == ["INTEGER"] and not has_index else ""
+        return quoted(number_column) if number_column else ""
     try:
         connection.execute(f"SELECT {free} FROM {quoted(table)} LIMIT 0")
     except sqlite3.OperationalError:

@@ -7,6 +7,7 @@ compared as parsed, because one value can be written in many ways.
 
 import contextlib
 import hashlib
+import itertools
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from ops.engine_migration.sessions import PostgresDatabase
 from ops.engine_migration.source_sql import (
     balanced,
     chunk_rows,
+    chunks,
     connect,
     exclude_refused,
     line_of,
@@ -82,6 +84,10 @@ class SourceTable:
 
     def ranges(self, rows: int) -> Iterator[Range]:
         """Consecutive ranges from before the first key to after the last, covering every row of the target."""
+        if self.table.key_is_row and self.order == quoted(self.table.key[0]):
+            bounds: list[Bound] = [(last,) for _, last, _ in chunks(self.connection, self.table)]
+            yield from itertools.pairwise([None, *bounds[:-1], None])
+            return
         low: Bound = None
         while True:
             condition, parameters = self.within(low, None)

@@ -2,16 +2,17 @@
 
 import contextlib
 import datetime as dt
+import itertools
 import random
 import sqlite3
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ops.engine_migration.source_sql import CHUNK_ROWS, chunk_rows, line_of
+from ops.engine_migration.source_sql import CHUNK_ROWS, chunk_rows, chunks, connect, line_of
 from ops.errors import VerificationFailed
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
@@ -122,3 +123,31 @@ def test_table_with_more_columns_than_sqlite_function_arguments_is_copied(width:
         connection.execute(f"INSERT INTO wide VALUES ({', '.join('?' * width)})", values)
         (line,) = connection.execute(f"SELECT {line_of(names)} FROM wide").fetchone()
     assert line == ",".join("NULL" if value is None else f"'it''s {n}'" for n, value in enumerate(values))
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        range(1, ROWS + 1),
+        range(-ROWS, 2 * ROWS, 3),
+        [*range(CHUNK_ROWS), 10**9],
+        [-(2**63), 0, 2**63 - 1],
+        [7],
+        [],
+    ],
+    ids=["without gaps", "with gaps", "with a large gap", "at both ends", "one row", "no rows"],
+)
+def test_ranges_of_row_numbers_cover_each_row_once(file: Path, numbers: Sequence[int]) -> None:
+    support.alter(file, "DELETE FROM otherproject_author")
+    support.put(file, "otherproject_author", *({"id": number, "name": "Ada"} for number in numbers))
+    with (
+        support.prepared(file, only=["otherproject_author"]) as ready,
+        contextlib.closing(connect(ready.snapshot)) as connection,
+    ):
+        (plan,) = (entry for entry in ready.plan.tables if entry.name == "otherproject_author")
+        ranges = list(chunks(connection, plan))
+    assert sum(rows for _, _, rows in ranges) == len(numbers)
+    assert all(last < first for (_, last, _), (first, _, _) in itertools.pairwise(ranges))
+    counts = [sum(first <= number <= last for number in numbers) for first, last, _ in ranges]
+    assert sum(counts) == len(numbers)
+    assert all(count <= chunk_rows(plan) for count in counts)
