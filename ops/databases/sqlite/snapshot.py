@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,15 +93,23 @@ def take_snapshot(
     create_private(partial)
     try:
         copy_pages(source, partial, on_progress, if_full)
-        check_pages(source.path, partial)
-        with partial.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        sync(partial)
+        with ThreadPoolExecutor(max_workers=1) as other_thread:
+            # Neither holds Python's lock, and both take as long as reading the file.
+            digest = other_thread.submit(digest_and_sync, partial)
+            check_pages(source.path, partial)
+        sha256 = digest.result()
         partial.rename(destination)
     finally:
         remove(partial)
     size = destination.stat().st_size
     return Snapshot(source=source.path, path=destination, size=size, sha256=sha256, wal=had_wal)
+
+
+def digest_and_sync(path: Path) -> str:
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sync(path)
+    return sha256
 
 
 def create_private(path: Path) -> None:
