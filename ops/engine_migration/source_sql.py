@@ -13,7 +13,7 @@ from ops.databases.sqlite.files import read_only_uri, register_collations, sibli
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.types.base import Refused
-from ops.engine_migration.types.numbers import float_bits, format_float
+from ops.engine_migration.types.numbers import FloatBits, float_bits, format_float
 from ops.utils.identifiers import quoted
 
 LARGEST_ROW = 2**63 - 1
@@ -55,6 +55,7 @@ def register_functions(connection: sqlite3.Connection) -> None:
     """The functions that the SQL of `ColumnType` uses."""
     connection.create_function("format_float", 1, format_float, deterministic=True)
     connection.create_function("float_bits", 1, float_bits, deterministic=True)
+    connection.create_aggregate("all_float_bits", 1, FloatBits)  # type: ignore[arg-type]  # it may return bytes
 
 
 def texts_path(snapshot: Snapshot) -> Path:

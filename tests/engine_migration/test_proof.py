@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ops.engine_migration import verify
 from ops.engine_migration.prepared import PreparedFile
 from ops.engine_migration.to_postgres.loading import Loader
 from ops.engine_migration.types.documents import escape_json, same_documents, same_json
@@ -33,6 +34,8 @@ ROW: dict[str, Any] = {
     "blob": b"\x00\x01",
     "data": '{"a": [1, {"b": 1.10, "c": true}], "d": null, "e": "1"}',
 }
+SEPARATORS = {"short": "a\x1f=b", "long": "c\x1ed"}
+"""Characters that separate values and rows of the texts that are compared."""
 
 
 Copied = tuple[PreparedFile, Database]
@@ -45,7 +48,7 @@ def copied(templates: Path, schema: str, tmp_path_factory: pytest.TempPathFactor
     """A file and a verified copy of it, which `verify_after` leaves as it is."""
     file = Path(shutil.copy(templates / "library.db", tmp_path_factory.mktemp("copied")))
     support.alter(file, "DELETE FROM everything", "DELETE FROM otherproject_slot")
-    support.put(file, "everything", {"id": 3, "long": "three"}, {"id": 4} | ROW)
+    support.put(file, "everything", {"id": 3, "long": "three"}, {"id": 4} | ROW, {"id": 5} | SEPARATORS)
     database = support.create(support.new_name(), schema)
     with support.prepared(file) as ready:
         support.copy_and_verify_into(ready, database)
@@ -63,6 +66,14 @@ def difference_after(copied: Copied, change: str) -> str:
 
 def test_unchanged_copy_is_verified_again(copied: Copied) -> None:
     support.verify_after(*copied)
+
+
+def test_equal_rows_are_compared_by_their_digest(copied: Copied, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Value by value takes many times as long. Here, rows with the characters that separate have to be."""
+    compared = []
+    monkeypatch.setattr(verify, "compare_rows", lambda source, *_: compared.append(source.table.name))
+    support.verify_after(copied[0], copied[1])
+    assert compared == ["everything"]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +125,7 @@ def test_smallest_change_of_a_value_fails_verification(
         ("INSERT INTO everything (id) VALUES (-9)", ["row -9 is not in the file"]),
         ("UPDATE everything SET id = 9 WHERE id = 4", ["row 4 is not in PostgreSQL", "row 9 is not in the file"]),
         (
-            "UPDATE everything SET long = CASE id WHEN 3 THEN 'a text' ELSE 'three' END",
+            "UPDATE everything SET long = CASE id WHEN 3 THEN 'a text' ELSE 'three' END WHERE id < 5",
             [
                 "row 3, column long: 'three' in the file, 'a text' in PostgreSQL",
                 "row 4, column long: 'a text' in the file, 'three' in PostgreSQL",
@@ -126,6 +137,25 @@ def test_missing_added_and_swapped_rows_fail_verification(copied: Copied, change
     listed = "\n  ".join(differences)
     words = f"everything: the contents in PostgreSQL and in the file differ:\n  {listed}"
     assert difference_after(copied, change) == words
+
+
+def test_characters_that_separate_values_hide_no_difference(copied: Copied) -> None:
+    moved = "UPDATE everything SET short = 'a', long = E'b\\x1f=c\\x1ed' WHERE id = 5"
+    assert difference_after(copied, moved) == (
+        "everything: the contents in PostgreSQL and in the file differ:\n"
+        "  row 5, column short: 'a\\x1f=b' in the file, 'a' in PostgreSQL\n"
+        "  row 5, column long: 'c\\x1ed' in the file, 'b\\x1f=c\\x1ed' in PostgreSQL"
+    )
+
+
+def test_second_row_with_a_key_fails_verification(copied: Copied) -> None:
+    doubled = (
+        "ALTER TABLE everything DROP CONSTRAINT everything_pkey",
+        "INSERT INTO everything SELECT * FROM everything WHERE id = 4",
+    )
+    assert difference_after(copied, "; ".join(doubled)) == (
+        "everything: the contents in PostgreSQL and in the file differ:\n  3 rows in the file, 4 in PostgreSQL"
+    )
 
 
 def test_rows_in_a_table_that_should_be_empty_fail_verification(copied: Copied) -> None:

@@ -48,6 +48,8 @@ class ColumnType:
     """PostgreSQL sorts the values as SQLite sorts what it has stored."""
     document: bool = False
     """JSON: one value can be written in many ways, so that parsed values are compared."""
+    floating: bool = False
+    """Floating-point numbers, which are compared as their 64 bits."""
     stored: str = ""
     """PostgreSQL: the value as Django stores it in SQLite; '' where only the model's field knows that."""
     limits: tuple[Limit, ...] = ()

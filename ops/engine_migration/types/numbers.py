@@ -1,9 +1,11 @@
 """Integers, booleans, floating-point numbers and decimals."""
 
+import array
 import decimal
 import math
 import re
 import struct
+import sys
 
 from ops.engine_migration.types.base import ColumnType, Limit, Refused, Stored, refuse_type
 
@@ -49,6 +51,19 @@ def format_float(value: float) -> str:
 
 float_bits = struct.Struct(">d").pack
 """The 64 bits, which PostgreSQL can return as well. Its text differs from Python's for some numbers."""
+
+
+class FloatBits:
+    """An aggregate function of SQLite: `float_bits` of all numbers, one after the other."""
+
+    def __init__(self) -> None:
+        self.numbers = array.array("d")
+        self.step = self.numbers.append
+
+    def finalize(self) -> bytes:
+        if sys.byteorder == "little":
+            self.numbers.byteswap()
+        return self.numbers.tobytes()
 
 
 def show_float(bits: str) -> str:
@@ -116,6 +131,7 @@ FLOAT = ColumnType(
     copy_text="CASE WHEN abs({c}) < 1.7976931348623157e308 THEN exact_float({c}) ELSE format_float({c}) END",
     source_text="lower(hex(float_bits({c})))",
     target_text="encode(float8send({c}), 'hex')",
+    floating=True,
     show=show_float,
     convert=convert_float,
     stored="{c}",
