@@ -91,10 +91,18 @@ def balanced(operator: str, operands: Sequence[str]) -> str:
     return f"({balanced(operator, operands[:middle])}){operator}({balanced(operator, operands[middle:])})"
 
 
-def line_of(values: list[str]) -> str:
-    """SQL for one line of CSV with ``'`` as its quote: SQLite's ``%Q`` quotes text so, and writes NULL for NULL."""
-    groups = [values[start : start + COLUMNS_PER_PRINTF] for start in range(0, len(values), COLUMNS_PER_PRINTF)]
-    return balanced("||','||", [f"printf('{','.join(['%Q'] * len(group))}', {', '.join(group)})" for group in groups])
+def line_of(cells: Sequence[tuple[str, str]]) -> str:
+    """SQL for one line of CSV with ``'`` as its quote, of formats and values for SQLite's printf."""
+    groups = [cells[start : start + COLUMNS_PER_PRINTF] for start in range(0, len(cells), COLUMNS_PER_PRINTF)]
+    pairs = [tuple(map(",".join, zip(*group, strict=True))) for group in groups]
+    return balanced("||','||", [f"printf('{formats}', {values})" for formats, values in pairs])
+
+
+def formatted(column: ColumnPlan, *, non_canonical: bool) -> tuple[str, str]:
+    """Format and value of a cell for `line_of`: ``%Q`` quotes text, and writes NULL for NULL."""
+    if column.type.copy_format and not column.null and not non_canonical:
+        return column.type.copy_format, quoted(column.name)
+    return "%Q", rendered(column, column.type.copy_text, non_canonical=non_canonical)
 
 
 def rows_of(table: TablePlan, names: Sequence[str] | None = None) -> str:

@@ -121,7 +121,7 @@ def test_table_with_more_columns_than_sqlite_function_arguments_is_copied(width:
         connection.execute(f"CREATE TABLE wide ({', '.join(names)})")
         values = [None if number % 3 == 0 else f"it's {number}" for number in range(width)]
         connection.execute(f"INSERT INTO wide VALUES ({', '.join('?' * width)})", values)
-        (line,) = connection.execute(f"SELECT {line_of(names)} FROM wide").fetchone()
+        (line,) = connection.execute(f"SELECT {line_of([('%Q', name) for name in names])} FROM wide").fetchone()
     assert line == ",".join("NULL" if value is None else f"'it''s {n}'" for n, value in enumerate(values))
 
 

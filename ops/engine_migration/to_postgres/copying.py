@@ -19,9 +19,9 @@ from ops.engine_migration.source_sql import (
     chunks,
     connect,
     exclude_refused,
+    formatted,
     line_of,
     register_converters,
-    rendered,
     rows_of,
 )
 from ops.engine_migration.types import column_type
@@ -115,7 +115,7 @@ def reader(
     register_converters(connection, table, non_canonical)
     line = line_of(
         [
-            rendered(column, column.type.copy_text, non_canonical=column.name in non_canonical)
+            formatted(column, non_canonical=column.name in non_canonical)
             for column in table.columns
             if not column.generated
         ]

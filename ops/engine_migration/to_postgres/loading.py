@@ -249,6 +249,16 @@ class Loader:
             widened = sequences.widen_sequences(cursor, watermarks)
             sequences.restart_sequences(cursor, watermarks)
             problems = sequences.find_problems(cursor, watermarks)
-            # Without names, PostgreSQL would analyze its own tables too, which takes longer than those of a small file.
-            cursor.execute(f"ANALYZE {', '.join(watermarks)}")
+        self.analyze()
         return (*widened, *problems)
+
+    def analyze(self) -> None:
+        """Let PostgreSQL gather statistics, in each process about those of a part of the tables."""
+
+        def work(tables: Sequence[TablePlan], _report: ProgressCallback) -> None:
+            with self.staging.session() as connection, connection.cursor() as cursor:
+                # Without names, it would analyze its own tables too, which takes longer than those of a small file.
+                cursor.execute(f"ANALYZE {', '.join(quoted(table.name) for table in tables)}")
+
+        by_size, processes = sorted(self.tables, key=lambda table: -table.rows), self.staging.processes
+        self.in_parallel([by_size[start::processes] for start in range(min(processes, len(by_size)))], work)

@@ -107,6 +107,7 @@ def timestamp(zone: SourceZone | None) -> ColumnType:
     return ColumnType(
         canonical_check=NEVER if zone else f"{clock_check(19, 'datetime')} AND {YEAR_GE_1}",
         stored_canonical=not zone,
+        copy_format="%s",
         source_text=f"{TRIMMED.format(whole=19)} || '+00'",
         key_text=TEXT_IN_UTC,
         convert=convert,
@@ -187,12 +188,14 @@ def convert_interval(value: Stored) -> str:
 
 DATE_TYPE = ColumnType(
     canonical_check=f"typeof({{c}}) = 'text' AND date({{c}}, {FORCE_NORMALIZE}) IS {{c}} AND {YEAR_GE_1}",
+    copy_format="%s",
     convert=convert_date,
     stored="{c}::text",
     limits=(Limit(excess="NOT {c} BETWEEN '0001-01-01' AND '9999-12-31'", reason=NO_YEAR),),
 )
 TIME = ColumnType(
     canonical_check=clock_check(8, "time"),
+    copy_format="%s",
     source_text=TRIMMED.format(whole=8),
     convert=convert_time,
     stored=padded("{c}::text", 8),

@@ -21,6 +21,7 @@ def integer(low: int, high: int) -> ColumnType:
     return ColumnType(
         canonical_check=f"typeof({{c}}) = 'integer' AND {{c}} BETWEEN {low} AND {high}",
         convert=convert,
+        copy_format="%d",
         native_order=True,
         stored="{c}",
     )
@@ -112,6 +113,7 @@ def numeric(digits: int, places: int) -> ColumnType:
         f" CAST({rounded_text} AS REAL) = {{c}} WHEN 'integer' THEN 1 ELSE 0 END",
         stored_canonical=limit == below,
         copy_text=rounded_text,
+        copy_format=f"%.{places}f",
         source_text=rounded_text,
         convert=convert,
         stored="{c}::float8",
@@ -121,6 +123,7 @@ def numeric(digits: int, places: int) -> ColumnType:
 
 BOOLEAN = ColumnType(
     canonical_check="typeof({c}) = 'integer' AND {c} IN (0, 1)",
+    copy_format="%d",
     target_text="{c}::int::text",
     convert=convert_boolean,
     stored="{c}::int",

@@ -76,6 +76,7 @@ def convert_binary(value: Stored) -> str:
 
 UUID = ColumnType(
     canonical_check=f"typeof({{c}}) = 'text' AND {{c}} GLOB '{'[0-9a-f]' * 32}'",
+    copy_format="%s",
     target_text="replace({c}::text, '-', '')",
     convert=convert_uuid,
     native_order=True,
