@@ -55,6 +55,7 @@ def register_functions(connection: sqlite3.Connection) -> None:
     """The functions that the SQL of `ColumnType` uses."""
     connection.create_function("format_float", 1, format_float, deterministic=True)
     connection.create_function("float_bits", 1, float_bits, deterministic=True)
+    connection.create_function("strip", 2, bytes.strip, deterministic=True)
     connection.create_aggregate("all_float_bits", 1, FloatBits)  # type: ignore[arg-type]  # it may return bytes
 
 

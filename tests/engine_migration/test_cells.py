@@ -85,6 +85,12 @@ def finding(file: Path, column: str, value: Any, **options: Any) -> tuple[str, s
         ("address", "fe80::1%eth0", "text", "an IP address with a zone, which PostgreSQL cannot store"),
         ("code", "", "text", "not a UUID"),
         ("code", b"0123456789abcdef", "blob", "not a UUID"),
+        # Most functions of SQLite do not see what comes after a NUL.
+        ("code", f"{'0' * 32}\0 and more", "text", "not a UUID"),
+        ("day", "2024-01-01\0 and more", "text", DATE_FORM),
+        ("moment", "2024-01-01 00:00:00\0 and more", "text", MOMENT_FORM),
+        ("moment", "2024-01-01 00:00:00.123456\0 and more", "text", MOMENT_FORM),
+        ("clock", "12:00:00.123456\0 and more", "text", "not a time of the form 23:59:59"),
         ("blob", "text", "text", "text instead of binary data"),
         # Times that PostgreSQL would round or refuse.
         ("moment", "2024-01-01 00:00:00.123456789", "text", "finer than a microsecond, which PostgreSQL would round"),
@@ -99,6 +105,12 @@ def test_invalid_cell_is_a_finding(file: Path, column: str, value: Any, stored_t
 def test_text_that_is_not_utf8_is_a_finding(file: Path) -> None:
     support.alter(file, "INSERT INTO everything (id, long) VALUES (3, CAST(x'61ff62' AS TEXT))")
     assert support.findings(file, only=TABLES) == [("everything", "3", "long", "text", "b'a\\xffb'", "not valid UTF-8")]
+
+
+def test_broken_text_in_a_uuid_is_a_finding(file: Path) -> None:
+    support.alter(file, f"INSERT INTO everything (id, code) VALUES (3, CAST(x'{'ff' * 32}' AS TEXT))")
+    ((_, key, column, _, _, reason),) = support.findings(file, only=TABLES)
+    assert (key, column, reason) == ("3", "code", "not valid UTF-8")
 
 
 def test_halves_of_a_character_in_two_cells_are_findings(file: Path) -> None:

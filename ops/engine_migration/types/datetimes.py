@@ -163,10 +163,11 @@ YEAR_GE_1 = "substr({c}, 1, 4) > '0000'"
 
 def clock_check(length: int, function: str) -> str:
     """SQLite: text of `length` characters that its date functions print unchanged, with or without 6 digits."""
-    head = f"substr({{c}}, 1, {length})"
+    head, rest = f"substr({{c}}, 1, {length})", f"substr({{c}}, {length + 1})"
+    # Compared with all of the value: `length`, `substr` and GLOB do not see what comes after a NUL.
     return (
-        f"typeof({{c}}) = 'text' AND {function}({head}, {FORCE_NORMALIZE}) IS {head} AND (length({{c}}) = {length} OR"
-        f" length({{c}}) = {length + 7} AND substr({{c}}, {length + 1}) GLOB '.{DIGITS}')"
+        f"typeof({{c}}) = 'text' AND {function}({head}, {FORCE_NORMALIZE}) || {rest} IS {{c}}"
+        f" AND (length({{c}}) = {length} OR {rest} GLOB '.{DIGITS}')"
     )
 
 

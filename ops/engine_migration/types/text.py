@@ -75,7 +75,9 @@ def convert_binary(value: Stored) -> str:
 
 
 UUID = ColumnType(
-    canonical_check=f"typeof({{c}}) = 'text' AND {{c}} GLOB '{'[0-9a-f]' * 32}'",
+    # Faster than GLOB, which also does not see what comes after a NUL.
+    canonical_check="typeof({c}) = 'text' AND length({c}) = 32"
+    " AND strip(CAST({c} AS BLOB), CAST('0123456789abcdef' AS BLOB)) = x''",
     copy_format="%s",
     target_text="replace({c}::text, '-', '')",
     convert=convert_uuid,
