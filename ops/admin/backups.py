@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, QueryDict
@@ -31,7 +32,7 @@ from ops.admin import (
 from ops.admin.backup_actions import Button, buttons_for, is_administrator, may
 from ops.admin.backup_detail import BackupPresenter
 from ops.admin.base import BACKUP_LIST, IndexAdmin, missing_worker
-from ops.admin.kept import Retention, stored_sizes
+from ops.admin.kept import describe_kept, stored_sizes
 from ops.backups.retention import recommend
 from ops.backups.sources import UNKNOWN_ORIGIN
 from ops.models import Backup, Run
@@ -132,12 +133,19 @@ class BackupAdmin(IndexAdmin[Backup]):
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Buttons depend on the user, and one instance of the admin class serves all requests."""
         where = [copies.locations] if copies.other_locations() else []
-        kept = column(partial(self.kept, Retention()), "kept")
-        columns: list[Any] = ["backup", "state_badge", "taken", "data", *where, kept]
+        columns: list[Any] = ["backup", "state_badge", "taken", "data", *where, "kept"]
         buttons = column(partial(self.buttons, request, Backup.objects.undeletable_names()), "actions")
         has_buttons = any(may(request.user, name) for name in ("pin", "delete"))
         may_run = any(may_start(request.user, kind) for kind in (Run.Kind.VERIFICATION, Run.Kind.RESTORE))
         return [*columns, buttons] if has_buttons or may_run else columns
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Until when the backups of this page are kept is evaluated for all of them at once."""
+        changelist = super().get_changelist_instance(request)
+        kept = describe_kept(backup.name for backup in changelist.result_list)
+        for backup in changelist.result_list:
+            backup.kept = kept[backup.name]
+        return changelist
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         shown = {
@@ -177,9 +185,11 @@ class BackupAdmin(IndexAdmin[Backup]):
         taken = f" in {format_duration(backup.duration)}" if backup.duration else ""  # not for uploads
         return two_lines(format_size(backup.size), f"{backup.rows:,} rows{taken}")
 
-    def kept(self, retention: Retention, backup: Backup) -> SafeString:
+    @admin.display(description="kept")
+    def kept(self, backup: Backup) -> SafeString:
+        described: str = backup.kept  # type: ignore[attr-defined]  # see `get_changelist_instance`
         # The command after the semicolon has a button of its own on the page of the backup.
-        how_long, _, reason = retention.describe(backup.name).partition(";")[0].partition(": ")
+        how_long, _, reason = described.partition(";")[0].partition(": ")
         kept = '<span class="ops-reason">{}<span class="ops-quiet">{}</span></span>'
         return format_html(kept, how_long, reason)
 
@@ -206,7 +216,7 @@ class BackupAdmin(IndexAdmin[Backup]):
             "ops/admin/backup.html",
             title=backup.name,
             backup=backup,
-            shown=BackupPresenter(backup, kept=Retention().describe(backup.name)),
+            shown=BackupPresenter(backup, kept=describe_kept([backup.name])[backup.name]),
             badge=BADGES[Backup.State(backup.state)],
             unknown_origin=UNKNOWN_ORIGIN,
             copies=copies.copy_rows(request.user, backup),

@@ -1,6 +1,6 @@
 """Until when backups are kept, and why, as the dry run of pruning says it at this moment."""
 
-from functools import cached_property
+from collections.abc import Iterable
 
 from django.db.models import Sum
 
@@ -23,22 +23,18 @@ def stored_sizes() -> tuple[int, int]:
     return used or 0, newest or 0
 
 
-class Retention:
-    """The decisions of the retention policy. They are evaluated when the first is asked for, once for a page."""
+def describe_kept(names: Iterable[str]) -> dict[str, str]:
+    """By the names of backups: ``until 2026-11-30: less than 7 days old``, a phrase that follows "kept"."""
+    names = set(names)
+    try:
+        decisions = operations.evaluate_index(get_context(), names)
+    except (OpsError, OSError):
+        # The history of runs, on which they depend, cannot be read.
+        return dict.fromkeys(names, UNKNOWN)
+    return {name: describe(decisions.get(name)) for name in names}
 
-    @cached_property
-    def decisions(self) -> dict[str, RetentionDecision] | None:
-        """By name; None if the history of runs, on which they depend, cannot be read."""
-        try:
-            return operations.evaluate_index(get_context())
-        except (OpsError, OSError):
-            return None
 
-    def describe(self, name: str) -> str:
-        """``until 2026-11-30: less than 7 days old``, a phrase that follows "kept"."""
-        if self.decisions is None:
-            return UNKNOWN
-        decision = self.decisions.get(name)
-        if decision is None:
-            return NOWHERE
-        return strip_kept(decision.reason) if decision.keep else f"until the next pruning: {decision.reason}"
+def describe(decision: RetentionDecision | None) -> str:
+    if decision is None:
+        return NOWHERE
+    return strip_kept(decision.reason) if decision.keep else f"until the next pruning: {decision.reason}"

@@ -9,10 +9,11 @@ from ops.operations.copies import copy_backups, is_due
 from ops.operations.decisions import decide_backup
 from ops.operations.download import start_download
 from ops.operations.findings import is_live
+from ops.operations.index_retention import evaluate_index
 from ops.operations.migrate import migrate, preflight, rehearse
 from ops.operations.migrate_to_sqlite import make_sqlite_file, migrate_to_sqlite, rehearse_to_sqlite
 from ops.operations.pre_restore import PreBackupFailed, describe_steps, is_made_afterwards, is_resumable
-from ops.operations.prune import evaluate_index, evaluate_retention, prune
+from ops.operations.prune import evaluate_retention, prune
 from ops.operations.recovery import recover, require_empty
 from ops.operations.recovery_kit import create_recovery_kit, prove_recovery_kit, withdraw_recovery_kit
 from ops.operations.restore import (

@@ -289,7 +289,8 @@ def is_copyable(record: BackupRecord) -> bool:
 
 def missing_in(context: OpsContext, records: Sequence[BackupRecord], location: Location) -> list[BackupRecord]:
     """The backups that the policy of the location keeps, and of which it has no good copy; the newest first."""
-    wanted = wanted_in(context, records, location.name, undo_needs=pinned_by_undo(context, records))
+    undo_needs = pinned_by_undo(context, records)
+    wanted = wanted_in(context, records, location.name, now=clock.now(), undo_needs=undo_needs)
     return [
         record
         for record in records

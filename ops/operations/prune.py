@@ -13,7 +13,7 @@ from ops.backups.retention import RetentionDecision
 from ops.backups.signing import Trust
 from ops.errors import OpsError
 from ops.models import Run
-from ops.runs import event_log, index
+from ops.runs import event_log
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
@@ -55,22 +55,6 @@ def evaluate_retention(
     return evaluate_location(context, records, LOCAL, last_run_failed=last_run_failed)
 
 
-def evaluate_index(context: OpsContext) -> dict[str, RetentionDecision]:
-    """What `prune` would do now with each backup that has a row, by name, as `evaluate_retention` decides it.
-
-    A backup without a data file in BACKUP_DIR has the decision of the first location that has a copy.
-    """
-    records = index.read_records()
-    last_run_failed = last_backup_failed(context)
-    found: dict[str, RetentionDecision] = {}
-    for location in (LOCAL, *context.repository.others):
-        if len(found) == len(records):
-            break
-        decisions = evaluate_location(context, records, location, last_run_failed=last_run_failed)
-        found = {decision.name: decision for decision in decisions} | found
-    return found
-
-
 def evaluate_location(
     context: OpsContext,
     records: Sequence[BackupRecord],
@@ -78,12 +62,17 @@ def evaluate_location(
     *,
     last_run_failed: bool | None = None,
     now: dt.datetime | None = None,
+    undo_needs: frozenset[str] | None = None,
 ) -> list[RetentionDecision]:
-    """What pruning would do in `location` at `now`. `records` are all backups."""
+    """What pruning would do in `location` at `now`. `records` are all backups.
+
+    `undo_needs`: None asks the server, as `pinned_by_undo`.
+    """
     if last_run_failed is None:
         last_run_failed = last_backup_failed(context)
     now = now or clock.now()
-    undo_needs = pinned_by_undo(context, records)
+    if undo_needs is None:
+        undo_needs = pinned_by_undo(context, records)
     decisions = evaluate(
         context,
         records_in(records, location),
@@ -95,15 +84,20 @@ def evaluate_location(
         suspicious=retention.first_undecided(ours(context, records), now=now),
     )
     others = [other for other in (LOCAL, *context.repository.others) if other != location]
-    wanted = {other: wanted_in(context, records, other, undo_needs=undo_needs) for other in others}
+    wanted = {other: wanted_in(context, records, other, now=now, undo_needs=undo_needs) for other in others}
     return protect(decisions, location=location, records=records, wanted=wanted, now=now)
 
 
 def wanted_in(
-    context: OpsContext, records: Sequence[BackupRecord], location: str, *, undo_needs: frozenset[str]
+    context: OpsContext,
+    records: Sequence[BackupRecord],
+    location: str,
+    *,
+    now: dt.datetime,
+    undo_needs: frozenset[str],
 ) -> frozenset[str]:
     """The names of the backups that the policy of `location` would keep if it had all of them."""
-    decisions = evaluate(context, records, location, last_run_failed=False, now=clock.now(), undo_needs=undo_needs)
+    decisions = evaluate(context, records, location, last_run_failed=False, now=now, undo_needs=undo_needs)
     return frozenset(decision.name for decision in decisions if decision.keep)
 
 

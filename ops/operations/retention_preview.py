@@ -12,7 +12,7 @@ from ops.backups.manifest import Manifest
 from ops.backups.record import LOCAL, BackupRecord
 from ops.backups.retention import Policy
 from ops.errors import PreconditionFailed
-from ops.operations.prune import evaluate_location
+from ops.operations.prune import evaluate_location, pinned_by_undo
 from ops.operations.settings import with_numbers
 from ops.runs import index
 from ops.runs.context import OpsContext
@@ -55,10 +55,12 @@ def preview_numbers(context: OpsContext, numbers: Mapping[str, int | None]) -> R
     policy = stored_settings.policy_of(after)
     days = int(stored_settings.number("UNDO_KEEP_DAYS", after).value)
     records = index.read_records()
-    then = context.with_policy(policy)
+    then, undo_needs = context.with_policy(policy), pinned_by_undo(context, records)
     return RetentionPreview(
         policy=policy,
-        lost=tuple(filter(None, (find_lost(context, then, records, name) for name in locations_of(context)))),
+        lost=tuple(
+            filter(None, (find_lost(context, then, records, name, undo_needs) for name in locations_of(context)))
+        ),
         previous=find_dropped(context, days),
     )
 
@@ -67,13 +69,15 @@ def locations_of(context: OpsContext) -> tuple[str, ...]:
     return (LOCAL, *context.repository.others)
 
 
-def find_lost(now: OpsContext, then: OpsContext, records: Sequence[BackupRecord], location: str) -> LostBackups | None:
+def find_lost(
+    now: OpsContext, then: OpsContext, records: Sequence[BackupRecord], location: str, undo_needs: frozenset[str]
+) -> LostBackups | None:
     """None if the change deletes nothing in `location`."""
     # A backup that failed only delays the pruning until the next one.
     before, after = (
         {
             decision.name
-            for decision in evaluate_location(context, records, location, last_run_failed=False)
+            for decision in evaluate_location(context, records, location, last_run_failed=False, undo_needs=undo_needs)
             if not decision.keep
         }
         for context in (now, then)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.apps import apps
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from ops.backups.locations.catalog import BackupCatalog
@@ -185,12 +186,13 @@ READ_FIELDS = (
 )
 
 
-def read_records() -> list[BackupRecord]:
-    """The backups as their rows have them, with the values that the retention policy depends on, and no tables.
+def read_records(backups: QuerySet[Backup] | None = None) -> list[BackupRecord]:
+    """All backups, or `backups`, as their rows have them, with the values that the retention policy depends on.
 
     Reading the rows of 10,000 backups takes 0.3 s, reading their manifests about 10 s.
     """
-    return [_record_of(dict(zip(READ_FIELDS, row, strict=True))) for row in Backup.objects.values_list(*READ_FIELDS)]
+    rows = Backup.objects.all() if backups is None else backups
+    return [_record_of(dict(zip(READ_FIELDS, row, strict=True))) for row in rows.values_list(*READ_FIELDS)]
 
 
 def _record_of(row: Mapping[str, Any]) -> BackupRecord:

@@ -30,7 +30,8 @@ class MomentField(models.DateTimeField):  # type: ignore[type-arg]
         return aware(value) if isinstance(value, dt.datetime) else value
 
     def from_db_value(self, value: dt.datetime | None, _expression: Any, _wrapper: Any) -> dt.datetime | None:
-        return value and aware(value)
+        # Those of the drivers have fixed offsets.
+        return aware(value) if value is not None and value.tzinfo is None else value
 
     def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002
         if isinstance(value, dt.datetime) and not settings.USE_TZ and timezone.is_aware(value):

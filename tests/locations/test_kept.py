@@ -153,9 +153,9 @@ class RunsAndDays(RuleBasedStateMachine):
             else f"until the next pruning: {decision.reason}"
             for decision in decisions
         }
-        retention = kept.Retention()
         names = list(Backup.objects.values_list("name", flat=True))
-        shown = {name: retention.describe(name) for name in names}
+        shown = kept.describe_kept(names)
+        assert {name: kept.describe_kept([name])[name] for name in names} == shown
         assert {name: shown.get(name) for name in expected} == expected
         missing = {name for name in names if shown[name] == kept.NOWHERE}
         assert missing == set(Backup.objects.filter(copies=[]).values_list("name", flat=True))

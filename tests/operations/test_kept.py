@@ -8,11 +8,10 @@ SHOWN = """
 import io, json
 from django.conf import settings
 from django.core.management import call_command
-from ops.admin.kept import Retention
+from ops.admin.kept import describe_kept
 from ops.models import Backup
 settings.BACKUP_RETENTION_DAYS = 0
-retention = Retention()
-print(json.dumps({name: retention.describe(name) for name in Backup.objects.values_list("name", flat=True)}))
+print(json.dumps(describe_kept(Backup.objects.values_list("name", flat=True))))
 call_command("prune_backups", "--dry-run", "--json")
 """
 
