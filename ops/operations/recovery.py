@@ -18,7 +18,7 @@ from ops.errors import OpsError, PreconditionFailed
 from ops.keys import recovery_kits_from_settings
 from ops.maintenance import maintenance_mode
 from ops.models import Run
-from ops.operations.restore import go_live, result_of
+from ops.operations.restore import go_live, prepare_history, result_of
 from ops.operations.settings_copies import bring_settings
 from ops.runs import event_log
 from ops.runs.context import OpsContext
@@ -79,6 +79,7 @@ def recover(
     continue_installation(catalog, location)
     with context.engine.swap_strategy(claims=run).scratch(for_swap=True, recorded=source.properties) as staging:
         loaded = load_and_migrate(context.engine, staging, source=source, on_progress=run.report)
+        prepare_history(run, staging)
         with maintenance_mode(reason=f"The database is being recovered ({source.name})."):
             not_kept, cut_over = go_live(run, staging, backup=source.name, live_tables=())
     drop_empty(context, run)

@@ -92,6 +92,7 @@ def restore(
         if afterwards:
             require_backup_possible(context, run)
         loaded = load(context, run, staging, source)
+        prepare_history(run, staging)
         blocked_at = time.monotonic()
         with maintenance_mode(reason=f"A backup is being restored ({source.name})."):
             require_rights_stay(run, staging)
@@ -150,10 +151,16 @@ def result_of(source: RestoreSource, loaded: LoadResult) -> RestoreResult:
     )
 
 
+def prepare_history(run: RunRecorder, staging: Scratch) -> None:
+    """Write what is known of the history into the staging database, before writes are blocked."""
+    with staging.as_default():
+        run.prepare_history()
+
+
 def go_live(
     run: RunRecorder, staging: Scratch, *, backup: str, live_tables: Collection[str], backup_due: bool = False
 ) -> tuple[tuple[NotKept, ...], float]:
-    """Copy the rows of `live_tables` and the history into the staging database, and swap it with the live one.
+    """Copy `live_tables` and the rest of the history into the staging database, and swap it with the live one.
 
     `backup_due`: that one is still to be backed up. Returns what the staging database could not get of the live one's
     properties, and the seconds of the swap alone.
@@ -185,6 +192,7 @@ def undo_restore(context: OpsContext, run: RunRecorder, *, replaced_by: str = ""
     run.set_backup(previous.backup)
     with context.engine.swap_strategy(claims=run).previous_as_staging() as staging:
         migrations = migrate(staging, previous.name, on_progress=run.report)
+        prepare_history(run, staging)
         blocked_at = time.monotonic()
         with maintenance_mode(reason="A restore is being undone."):
             require_rights_stay(run, staging)

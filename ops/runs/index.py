@@ -55,6 +55,21 @@ def rebuild_index(repository: BackupCatalog, *, restored: bool = False) -> None:
         apply_schedules()
 
 
+def write_new(repository: BackupCatalog, *, known_events: Collection[str], records: Iterable[BackupRecord]) -> None:
+    """Write the runs of events that are not among the `known_events`, and these backups. The rest was written before.
+
+    The caller holds the lock of the database, so only copying can have changed other rows. Raises Django's database
+    errors.
+    """
+    names = [name for name in repository.event_names() if name not in known_events]
+    runs = read_runs(repository.read_events(names))
+    _write_runs(runs)
+    for record in records:
+        write_backup(record)
+    if any(run.kind == Run.Kind.COPY and run.is_finished for run in runs.values()):
+        refresh_backups(repository)
+
+
 def refresh_backups(repository: BackupCatalog) -> None:
     """Make the rows of backups match the storage, while other runs may add and delete backups."""
     # Read before the files: rows that are added meanwhile are newer than the files.

@@ -42,6 +42,8 @@ class RunRecorder(Claims):
         self._timer = StageTimer()
         self._may_be_cancelled, self._is_applied = True, False
         self._failure: OpsError | None = None
+        self._known_events: set[str] = set()
+        self._indexed: list[BackupRecord] = []
         self.result: Struct | None = None
         self._writer = RunRowWriter(self._state, enabled=writes_row)
 
@@ -74,6 +76,7 @@ class RunRecorder(Claims):
 
     def index(self, record: BackupRecord) -> None:
         """Write the row of a backup that is new or has changed."""
+        self._indexed.append(record)
         self._writer.enqueue(partial(index.write_backup, record))
 
     def refresh_rows(self) -> None:
@@ -97,14 +100,22 @@ class RunRecorder(Claims):
         self._check_cancelled()
         self._may_be_cancelled = False
 
-    def write_history(self) -> None:
-        """Write the rows of all backups and runs, and of this run, into what "default" is for this thread.
+    def prepare_history(self) -> None:
+        """Write the rows of all backups and runs into what "default" is for this thread: the staging database.
 
-        That is the staging database. A later run that finds this run's row in the live database knows that the swap
-        succeeded, even if this process was killed right after it.
+        That takes seconds for thousands of files. `write_history` adds the rest while writes are blocked.
+        """
+        self._known_events = set(self._repository.event_names())
+        index.rebuild_index(self._repository, restored=True)
+
+    def write_history(self) -> None:
+        """Write the rows that are new since `prepare_history`, and that of this run, into the staging database.
+
+        A later run that finds this run's row in the live database knows that the swap succeeded, even if this process
+        was killed right after it.
         """
         with transaction.atomic():
-            index.rebuild_index(self._repository, restored=True)
+            index.write_new(self._repository, known_events=self._known_events, records=self._indexed)
             run = self._state()
             index.write_run(run)
             Run.objects.filter(pk=run.pk).update(applied=True)

@@ -27,6 +27,7 @@ def back_up(recorder: RunRecorder, folder: Path) -> None:
 
 def restore(recorder: RunRecorder, folder: Path) -> None:
     """The only database of the tests serves as the staging database."""
+    recorder.prepare_history()
     recorder.report(Progress(stage=Stage.CUT_OVER))
     recorder.point_of_no_return()
     recorder.write_history()

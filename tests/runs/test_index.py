@@ -175,16 +175,24 @@ def test_write_history_completes_the_rows_of_an_older_database(tmp_path: Path, o
     shutil.copy(older, scratch)
     requested = request(Run.Kind.RESTORE)
     with recorded(requested, engine=engine_in(tmp_path), repository=repository) as recorder:
+        with override_database(sqlite_wrapper(str(scratch))):
+            recorder.prepare_history()
+            assert Run.objects.get(pk=requested.id).applied is False
+        copying = Run(kind=Run.Kind.COPY, status="succeeded", requested_by="scheduler", finished_at=timezone.now())
+        event_log.record(repository, event_log.ENDED, copying)
+        third = add_backup(repository, 3)
         recorder.point_of_no_return()
         with override_database(sqlite_wrapper(str(scratch))):
             recorder.write_history()
+            assert Run.objects.get(pk=copying.pk).status == "succeeded"
+            assert third.name in Backup.objects.values_list("name", flat=True), "copying refreshes the rows of backups"
             assert second.name in Backup.objects.values_list("name", flat=True)
             restore = Run.objects.get(pk=requested.id)
             assert (restore.status, restore.applied, restore.requested_by) == ("running", True, "jane@example.org")
             assert Run.objects.get(pk=later).status == "succeeded"
             queued = Run.objects.get(status="cancelled")
             assert queued.error == "Queued before a restore, which has replaced the database of the run."
-            assert Run.objects.count() == 4
+            assert Run.objects.count() == 5
             assert Session.objects.count() == 0
     assert Run.objects.get(pk=requested.id).applied is False, "the database that was live is not the restored one"
     with override_database(sqlite_wrapper(str(scratch))):
