@@ -131,7 +131,7 @@ def test_writes_during_a_restore_are_in_the_previous_database_or_get_503(lab: La
     writer = Writer(web.port)
     numbers = itertools.count()
     assert writer.add("before")
-    restore = lab.start("restore_database", name, "--yes", stop_at="load,dump").until_stopped()
+    restore = lab.start("restore_database", name, "--yes", stop_at="load,write history").until_stopped()
     assert writer.add("while-it-is-loaded")
     restore.resume()
     while not restore.is_stopped():
