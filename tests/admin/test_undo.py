@@ -121,14 +121,21 @@ def test_page_says_that_it_is_not_known_what_a_server_that_does_not_answer_keeps
     assert messages_of(admin_client.get(page)) == [undo.UNKNOWN]
 
 
+@pytest.mark.parametrize("fault", [psycopg2.OperationalError("too many connections"), PreconditionFailed("no answer")])
 def test_list_is_shown_when_the_server_does_not_say_what_it_keeps(
-    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+    admin_client: Client, keep: Callable[..., None], monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
-    def fail(_engine: object) -> None:
-        raise psycopg2.OperationalError("too many connections")
+    keep(run=swap("restore", 10, backup=BACKUP), backup=BACKUP)
+    assert PAGE in text(admin_client.get(LIST))
+    asked: list[Exception] = []
 
-    monkeypatch.setattr("ops.backups.engines.postgresql.engine.PostgresEngine.swap_strategy", fail)
+    def fail() -> None:
+        asked.append(fault)
+        raise fault
+
+    monkeypatch.setattr(undo.get_context().engine.swap_strategy(), "previous_database", fail)
     assert PAGE not in text(admin_client.get(LIST))
+    assert asked == [fault]
 
 
 @pytest.mark.parametrize(("page", "kind"), [(PAGE, Run.Kind.UNDO), (DROP, Run.Kind.DROP_PREVIOUS)])
