@@ -1,4 +1,4 @@
-"""HomeRack with a worker, on either database, and a real browser."""
+"""HomeRack with a worker and beat, on either database, and a real browser."""
 
 import contextlib
 import os
@@ -12,8 +12,12 @@ import psycopg2
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from homerack.serve import services
 from tests.browser.faults import Faults
-from tests.celery.support import manage, served
+from tests.celery.support import Running, manage, running, served, wait_for
+from tests.support.postgres import free_port
+from tests.support.redis import RedisServer
+from tests.support.shared import made_once
 from tests.support.web import SESSION_KEY
 
 PASSWORD = "a-password-of-the-tests"
@@ -74,7 +78,7 @@ class Site:
         page.wait_for_url("**/admin/ops/backup/")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if not program:
@@ -83,6 +87,29 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def migrated(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``homerack.db``, just migrated, and ``users.db`` and ``lab.db``, which sites begin with."""
+
+    def fill(folder: Path) -> None:
+        shutil.copy(migrated / "homerack.db", folder)
+        # Those of the tests hash passwords as no site does.
+        run(folder, "shell", "--no-imports", "--command", USERS, DJANGO_SETTINGS_MODULE="homerack.settings")
+        shutil.copy(folder / "homerack.db", folder / "users.db")
+        run(folder, "load_demo")
+        (folder / "homerack.db").rename(folder / "lab.db")
+        shutil.copy(migrated / "homerack.db", folder)
+
+    return made_once(tmp_path_factory, "sites", fill)
+
+
+def run(folder: Path, *command: str, **changes: str) -> str:
+    """What a command of ``manage.py``, which must succeed, prints."""
+    done = manage(folder, *command, **changes)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -95,34 +122,58 @@ def site(
 
 @contextlib.contextmanager
 def open_site(
-    kind: str, folder: Path, browser: Browser, migrated: Path, *, has_lab: bool = True, **settings: str
+    kind: str,
+    folder: Path,
+    browser: Browser,
+    migrated: Path,
+    *,
+    has_lab: bool = True,
+    supervised: bool = False,
+    **settings: str,
 ) -> Iterator[Site]:
-    """HomeRack in `folder`, with the demo lab, an administrator called Ada and a viewer called Vera."""
+    """HomeRack in `folder`, with the demo lab, an administrator called Ada and a viewer called Vera.
+
+    Its services are those of ``manage.py serve`` without DEBUG. Only `supervised` ones are started by that command, in
+    DEBUG, which takes eight seconds of a processor.
+    """
     own = {"BACKUP_DIR": str(folder / "backups"), "DJANGO_SETTINGS_MODULE": "homerack.settings"}
     own["BACKUP_SIGNING_KEY"] = "signs-the-backups-of-this-site-" * 2
+    if not supervised:
+        own |= {"DEBUG": "false", "DJANGO_SETTINGS_MODULE": "tests.browser.production_settings"}
     changes = own | settings
     name = "homerack"
     with contextlib.ExitStack() as stack:
         if kind == "postgresql":
             name, changes["DATABASE_URL"] = stack.enter_context(database_on_the_server())
-
-        def run(*command: str) -> str:
-            done = manage(folder, *command, **changes)
-            assert done.returncode == 0, done.stderr
-            return done.stdout
+            run(folder, "migrate", **changes)
+            run(folder, "shell", "--no-imports", "--command", USERS, **changes)
+            if has_lab:
+                run(folder, "load_demo", **changes)
+        else:
+            shutil.copy(migrated / ("lab.db" if has_lab else "users.db"), folder / "homerack.db")
+        serving = served(folder, **changes) if supervised else served_by_forks(folder, **changes)
+        _, port = stack.enter_context(serving)
 
         def shell(code: str) -> str:
-            return run("shell", "--no-imports", "--command", code)
+            return run(folder, "shell", "--no-imports", "--command", code, **changes)
 
-        if kind == "postgresql":
-            run("migrate")
-        else:
-            shutil.copy(migrated / "homerack.db", folder)
-        if has_lab:
-            run("load_demo")
-        shell(USERS)
-        _, port = stack.enter_context(served(Path(folder), **changes))
         yield Site(f"http://127.0.0.1:{port}", name, browser, shell)
+
+
+@contextlib.contextmanager
+def served_by_forks(folder: Path, **changes: str) -> Iterator[tuple[Running, int]]:
+    """The services of ``manage.py serve`` as forks of a process that has started; the site, and its port."""
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+        redis = RedisServer.start()
+        stack.callback(redis.stop)
+        changes["REDIS_URL"] = redis.url()
+        for service in (services.worker(), services.beat(), services.web(host="127.0.0.1", port=port, reloads=False)):
+            options = ("--no-control-socket", "--graceful-timeout", "1") if service.name == "web" else ()
+            arguments = service.command[len(services.PYTHON) :]
+            web = stack.enter_context(running(folder, f"{service.name}-{port}", *arguments, *options, **changes))
+        wait_for(service.is_ready, web)
+        yield web, port
 
 
 @contextlib.contextmanager

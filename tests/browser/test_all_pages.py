@@ -90,10 +90,8 @@ def rich(browser: Browser, migrated: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def empty(browser: Browser, migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A new site without DEBUG: no lab, no backups."""
-    folder = tmp_path_factory.mktemp("empty")
-    settings = {"DEBUG": "false", "DJANGO_SETTINGS_MODULE": "tests.browser.production_settings"}
-    with open_site("sqlite", folder, browser, migrated, has_lab=False, **settings) as site:
+    """A new site: no lab, no backups."""
+    with open_site("sqlite", tmp_path_factory.mktemp("empty"), browser, migrated, has_lab=False) as site:
         yield site
 
 

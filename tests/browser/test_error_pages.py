@@ -15,7 +15,11 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def production(browser: Browser, migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Without debugging, and without static files: nobody has collected them."""
-    changes = {"DEBUG": "false", "HTTPS": "false", "SECRET_KEY": secrets.token_hex(32)}
+    changes = {
+        "DJANGO_SETTINGS_MODULE": "homerack.settings",
+        "HTTPS": "false",
+        "SECRET_KEY": secrets.token_hex(32),
+    }
     with open_site("sqlite", tmp_path_factory.mktemp("production"), browser, migrated, **changes) as site:
         yield site
 

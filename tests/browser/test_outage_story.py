@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(browser: Browser, migrated: Path, folder: Path) -> Iterator[Site]:
-    with open_site("sqlite", folder, browser, migrated) as site:
+    with open_site("sqlite", folder, browser, migrated, supervised=True) as site:
         yield site
 
 
@@ -76,7 +76,7 @@ def postgres_site(
     folder = tmp_path_factory.mktemp("frozen-database")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATABASE_URL", server.url("postgres"))
-        with open_site("postgresql", folder, browser, migrated) as site:
+        with open_site("postgresql", folder, browser, migrated, supervised=True) as site:
             yield site
 
 
