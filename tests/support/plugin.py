@@ -60,9 +60,10 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Garbage collection need not look at the tests themselves again and again."""
+    """Garbage collection need not look at the tests themselves again and again, nor after every few hundred objects."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 10)
     gc.enable()
 
 
