@@ -45,7 +45,7 @@ def block(name: str, records: Mapping[str, Record]) -> str:
         parts.append(table(("", "Median (smallest–largest)"), [(claim.name, figure(claim)) for claim in others]))
     if record.results.skipped:
         names = "; ".join(f"{program} ({file} is not installed)" for program, file in record.results.skipped.items())
-        parts.append(f"Skipped: {names}.\n")
+        parts.append(f"Skipped: {names}.\n".replace("\\|", "|"))  # escaped for tables
     return "\n".join(parts)
 
 

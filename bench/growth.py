@@ -18,7 +18,7 @@ from bench.session import Session
 DATABASE = "grown"
 TABLES = (1, 10, 100, 500)
 SHAPES = {
-    **{f"tables:{tables}": (f"10,000 rows in {tables} tables", 10_000) for tables in TABLES},
+    **{f"tables:{tables}": (f"10,000 rows, tables: {tables}", 10_000) for tables in TABLES},
     "columns:200": ("20,000 rows in a table with 200 columns", 20_000),
     "large:1": ("100 rows of 1 MB", 100),
 }
