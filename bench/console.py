@@ -26,8 +26,21 @@ PAGES = {
     "devices": "admin:inventory_device_changelist",
     "devices, page 1000": "admin:inventory_device_changelist?p=1000",
     "devices, found": "admin:inventory_device_changelist?q=device-777",
+    "devices, in racks": "admin:inventory_device_changelist?mounted=yes",
     "racks": "admin:inventory_rack_changelist",
+    "racks, fullest": "admin:inventory_rack_changelist?o=-4",
+    "rack": "admin:inventory_rack_change",
+    "device": "admin:inventory_device_change",
+    "cables": "admin:inventory_cable_changelist",
+    "brands": "admin:inventory_brand_changelist",
+    "types": "admin:inventory_devicetype_changelist",
+    "models": "admin:inventory_devicemodel_changelist",
+    "settings": "admin:ops_settings",
+    "schedules": "admin:ops_schedules",
+    "backup": "admin:ops_backup_change",
+    "restore": "admin:ops_backup_restore",
 }
+"""Pages of a row are of a rack with 40 devices, of the device with the most cables, and of the newest backup."""
 RACKS = 2_500
 RACK_UNITS = 40
 BATCH = 5_000
@@ -87,7 +100,7 @@ def fill_lab(devices: int) -> None:
     from django.db.models import QuerySet
 
     from homerack.inventory.demo import load_demo
-    from homerack.inventory.models import Device, DeviceModel, Rack, RackPosition
+    from homerack.inventory.models import Cable, Device, DeviceModel, Rack, RackPosition
 
     load_demo()
     # The manager of the models saves and validates row by row, which is too slow here.
@@ -113,6 +126,13 @@ def fill_lab(devices: int) -> None:
         for number, device in enumerate(made)
     ]
     QuerySet[RackPosition](RackPosition).bulk_create(positions, batch_size=BATCH)
+    # The first device of each rack is a switch, to which all others are connected.
+    cables = [
+        Cable(from_device=device, to_device=made[number - number % RACK_UNITS], from_port="1", to_port=f"{number}")
+        for number, device in enumerate(made)
+        if number % RACK_UNITS
+    ]
+    QuerySet[Cable](Cable).bulk_create(cables, batch_size=BATCH)
 
 
 def fill_history(*, backups: int, runs: int) -> None:
@@ -126,17 +146,19 @@ def fill_history(*, backups: int, runs: int) -> None:
 
 def backup_row(number: int, now: dt.datetime, chance: random.Random) -> Any:
     from ops.models import Backup
+    from ops.runs.context import engine_of
 
-    when = now - dt.timedelta(hours=number * 3)
+    live, when = engine_of("default"), now - dt.timedelta(hours=number * 3)
     name = f"homerack_{when:%Y%m%d_%H%M%S}.sql.gz"
     size = 60_000_000 - number * 2_000 + chance.randrange(900_000)
     tables = {f"table_{table}": {"rows": 1000, "digest": "0123456789abcdef"} for table in range(40)}
     return Backup(
-        id=uuid.UUID(int=chance.getrandbits(128)), name=name, kind="sql.gz", origin="scheduled", engine="postgresql",
-        database="homerack", created_by="scheduler", taken_at=when, size=size, uncompressed_size=size * 3,
+        id=uuid.UUID(int=chance.getrandbits(128)), name=name, kind="sql.gz", origin="scheduled", engine=live.kind,
+        database=live.database, created_by="scheduler", taken_at=when, size=size, uncompressed_size=size * 3,
         rows=280_000, duration=4.2, verified_level="read" if number % 7 else "restored", verified_at=when,
         verification_seconds=9.0, trust="signed",
-        manifest={"tables": tables},
+        manifest={"tables": tables}, copy_count=1,
+        copies=[{"location": "local", "size": size, "verified_at": when.isoformat(), "error": "", "answers": True}],
     )  # fmt: skip
 
 
@@ -171,7 +193,7 @@ def measure(rounds: int) -> dict[str, tuple[list[float], int]]:
     for title, page in PAGES.items():
         name, _, query = page.partition("?")
         try:
-            path = f"{reverse(name)}?{query}"
+            path = f"{reverse(name, args=key_of(name))}?{query}"
         except NoReverseMatch:
             continue
         with CaptureQueriesContext(connection) as queries:
@@ -182,6 +204,23 @@ def measure(rounds: int) -> dict[str, tuple[list[float], int]]:
         assert status == 200, f"{path}: {status}"
         results[title] = ([milliseconds(client, path) for _ in range(rounds)], number)
     return results
+
+
+def key_of(view: str) -> list[Any]:
+    """Of the row whose page it is; nothing for lists."""
+    from django.db.models import Count
+
+    from homerack.inventory.models import Device, Rack
+    from ops.models import Backup
+
+    rows: dict[str, Any] = {
+        "rack_change": Rack.objects.annotate(number=Count("positions")).order_by("-number", "pk"),
+        "device_change": Device.objects.annotate(number=Count("cables_to")).order_by("-number", "pk"),
+        "backup_change": Backup.objects.order_by("-taken_at"),
+        "backup_restore": Backup.objects.order_by("-taken_at"),
+    }
+    found = rows.get(view.partition("_")[2])
+    return [] if found is None else [found.first().pk]
 
 
 def milliseconds(client: Any, path: str) -> float:
