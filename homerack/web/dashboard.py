@@ -1,16 +1,17 @@
 """The lab on the dashboard: its racks with their used space and power, and its devices by type."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, OuterRef, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 
 from homerack.inventory.capacity import Capacity
 from homerack.inventory.elevation import safe_color
-from homerack.inventory.models import Device, Rack
+from homerack.inventory.models import Device, DeviceModel, Rack
 from homerack.inventory.rack_usage import usage_by_rack
 from homerack.ordering import alphabetical_key
 from homerack.web.navigation import viewers_of
@@ -108,15 +109,14 @@ def total(name: str, capacities: Iterable[Capacity], unit: str, *, scale: int = 
 
 def device_context() -> Mapping[str, Any]:
     """Devices by type, the most frequent first."""
-    by_type = Device.objects.order_by().values("model__device_type__name", "model__device_type__color")
-    rows = [
-        TypeRow(
-            name=row["model__device_type__name"] or "No type",
-            color=safe_color(row["model__device_type__color"]),
-            number=row["number"],
-        )
-        for row in by_type.annotate(number=Count("pk"))
-    ]
+    # Counted by model first: joined with its model, each device takes several times as long.
+    by_model = Device.objects.order_by().values("model").annotate(number=Count("pk"))
+    kind = DeviceModel.objects.filter(pk=OuterRef("model")).order_by()
+    name, color = (Subquery(kind.values(f"device_type__{field}")) for field in ("name", "color"))
+    by_type: Counter[tuple[str, str]] = Counter()
+    for row in by_model.annotate(name=name, color=color):
+        by_type[row["name"] or "No type", safe_color(row["color"])] += row["number"]
+    rows = [TypeRow(name=name, color=color, number=number) for (name, color), number in by_type.items()]
     rows.sort(key=lambda row: (-row.number, alphabetical_key(row.name), row.name))
     return {
         "devices": f"{sum(row.number for row in rows):,}",
