@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import signal
 import threading
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -10,15 +11,15 @@ import pytest
 from psycopg2.errors import QueryCanceled
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.backups.engines.postgresql import dump_loader, early_digests
+from ops.backups.engines.postgresql import dump_loader, early_digests, table_digests
 from ops.backups.engines.postgresql.dump_reader import Statement
 from ops.backups.engines.postgresql.engine import PostgresEngine
-from ops.backups.engines.postgresql.parallel_build import Batch, Build, as_build, build, split
+from ops.backups.engines.postgresql.parallel_build import Batch, Build, Builder, as_build, group, split
 from ops.backups.manifest import Kind
 from ops.errors import ArtifactInvalid
 from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
-from tests.backups.postgresql.support import Backup, Database
+from tests.backups.postgresql.support import Backup, Database, Role
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_load_that_ends_early_ends_the_query_of_a_digest(lab: Database, monkeypa
         cursor.execute("SELECT pg_sleep(1000)")
 
     monkeypatch.setattr(early_digests, "read_digests", read)
-    with early_digests.early_digests(lab.connect()) as digests:
+    with early_digests.early_digests(lab.address) as digests:
         digests.read({"rack"})
         digests.read({"device"})
         started.wait()
@@ -118,6 +119,7 @@ UNIQUE = b"CREATE UNIQUE INDEX i ON ONLY public.t USING btree (a);"
 ODD = b'ALTER TABLE ONLY public."odd ""name"" with quotes"\n    ADD CONSTRAINT "a key" PRIMARY KEY (a);'
 KEY = b"ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_pkey PRIMARY KEY (a);"
 FOREIGN = b"ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_u FOREIGN KEY (a) REFERENCES public.u(a);"
+EXCLUDED = b"ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_a EXCLUDE USING btree (a WITH =);"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,12 @@ def test_statement_that_builds_an_index_locks_its_table(text: bytes, table: byte
 
 @pytest.mark.parametrize(
     "text",
-    [FOREIGN, b"ALTER INDEX public.i ATTACH PARTITION public.j;", b"CREATE TRIGGER x BEFORE INSERT ON public.t;"],
+    [
+        FOREIGN,
+        EXCLUDED,
+        b"ALTER INDEX public.i ATTACH PARTITION public.j;",
+        b"CREATE TRIGGER x BEFORE INSERT ON public.t;",
+    ],
 )
 def test_other_statements_run_alone(text: bytes) -> None:
     assert as_build(Statement(text)) is None
@@ -147,20 +154,119 @@ def test_split_is_after_the_last_statement_that_builds_an_index() -> None:
     assert split(statements[3:]) == ([], statements[3:])
 
 
-def test_build_that_fails_ends_those_that_wait(lab: Database) -> None:
-    lab.rows("CREATE TABLE t (a int); INSERT INTO t VALUES (1), (1)")
-    unique = Statement(b"CREATE UNIQUE INDEX failed ON public.t USING btree (a);")
-    key = Statement(b"ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_pkey PRIMARY KEY (a);")
-    others = [Statement(b"CREATE INDEX waiting_%d ON public.t USING btree (a);" % number) for number in range(2)]
+def test_keys_are_complete_before_an_index_whose_function_may_need_one() -> None:
+    comment = Statement(b"COMMENT ON INDEX public.i IS 'x';")
+    key, odd, index, unique = map(Statement, (KEY, ODD, INDEX, UNIQUE))
+    statements = [key, odd, index, unique, comment, index]
+    assert [*group(statements)] == [[key, odd], [index, unique], [comment], [index]]
 
+
+def sessions_of(lab: Database) -> Any:
     @contextlib.contextmanager
     def session() -> Iterator[Connection]:
         with contextlib.closing(lab.connect()) as connection:
             yield connection
 
+    return session
+
+
+def indexes_of(lab: Database, table: str) -> list[Any]:
+    return lab.rows("SELECT indexname FROM pg_indexes WHERE tablename = %s ORDER BY 1", [table])
+
+
+SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event = 'PgSleep'"
+
+
+@pytest.fixture
+def endless(lab: Database) -> list[Statement]:
+    """Builds that do not end."""
+    lab.rows(
+        "CREATE TABLE t (a int); INSERT INTO t VALUES (1), (1); CREATE TABLE u AS TABLE t;"
+        "CREATE FUNCTION endless(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1 FROM pg_sleep(1000)'"
+    )
+    return [Statement(b"CREATE INDEX i%d ON public.t USING btree (public.endless(a));" % number) for number in range(4)]
+
+
+def test_build_that_fails_ends_the_others(lab: Database, endless: list[Statement]) -> None:
+    unique = Statement(b"CREATE UNIQUE INDEX failed ON public.u USING btree (a);")
     with pytest.raises(ArtifactInvalid, match="could not create unique index"):
-        build(session, [key, unique, *others], no_progress)
-    assert lab.value("SELECT count(*) FROM pg_indexes WHERE tablename = 't'") == 0
+        Builder(sessions_of(lab), [], no_progress).build([endless[0], unique, *endless[1:]])
+    assert indexes_of(lab, "t") == indexes_of(lab, "u") == []
+
+
+def test_interruption_ends_all_builds(lab: Database, endless: list[Statement]) -> None:
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        while lab.value(SLEEPING, [lab.name]) < 2:
+            pass
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        Builder(sessions_of(lab), [], no_progress).build(endless)
+    thread.join()
+    assert lab.value(SLEEPING, [lab.name]) == 0
+    assert indexes_of(lab, "t") == []
+
+
+def test_names_in_indexes_and_policies_are_those_of_the_backup(lab: Database, engine: PostgresEngine) -> None:
+    """A dump sets an empty search path. With another, a function of the schema public would be the better match."""
+    lab.rows(
+        "CREATE TABLE t (a int[]); INSERT INTO t VALUES ('{1,2}');"
+        "CREATE INDEX i ON t (array_length(a, 1));"
+        "CREATE POLICY p ON t USING (array_length(a, 1) = 2);"
+        "CREATE FUNCTION array_length(int[], int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 0'"
+    )
+    definitions = "SET search_path = ''; SELECT pg_get_indexdef('public.i'::regclass), qual FROM pg_policies"
+    before = lab.rows(definitions)
+    dump, _ = support.dump_of(engine)
+    support.restore(engine, dump)
+    assert lab.rows(definitions) == before
+
+
+def test_setting_between_builds_holds_for_those_after_it(lab: Database) -> None:
+    lab.rows(
+        "CREATE SCHEMA s; CREATE FUNCTION s.f(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';"
+        "CREATE TABLE t (a int)"
+    )
+    setting = Statement(b"SET search_path = s;")
+    index = Statement(b"CREATE INDEX i ON public.t USING btree (f(a));")
+    Builder(sessions_of(lab), [], no_progress).build([setting, index])
+    assert indexes_of(lab, "t") == [("i",)]
+
+
+def test_digests_lock_one_table_at_a_time(lab: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement that locks a table and those that inherit from it would wait for them in another order."""
+    expected = support.tables_of(support.engine_of(lab))
+    read, done = table_digests.read_digest, []
+
+    def read_one(cursor: Any, table: table_digests.Table, condition: str) -> Any:
+        for earlier in done:
+            lab.rows(f"BEGIN; LOCK TABLE {earlier} IN ACCESS EXCLUSIVE MODE NOWAIT; COMMIT")
+        done.append(table.quoted)
+        return read(cursor, table, condition)
+
+    monkeypatch.setattr(table_digests, "read_digest", read_one)
+    with early_digests.early_digests(lab.address) as digests:
+        digests.read({"rack", "device", "nothing"})
+        found = digests.collect()
+    assert len(done) == 3
+    assert found == {name: expected[name] for name in ("device", "nothing", "rack")}
+
+
+def test_restore_needs_no_more_connections_than_a_backup(lab: Database, role: Role) -> None:
+    name, password = role("CREATEDB", "CONNECTION LIMIT 4")
+    lab.rows(f"ALTER DATABASE {lab.name} OWNER TO {name}")
+    support.give_tables(lab, name)
+    engine = support.engine_of(support.database_named(lab.name, user=name, password=password))
+    # That of Django, and that of the lock; then those of a snapshot and of pg_dump.
+    with contextlib.closing(engine.address.connect()), engine.locked("test"):
+        dump, tables = support.dump_of(engine)
+    with contextlib.closing(engine.address.connect()):
+        assert support.restore(engine, dump) == tables
+    support.drop(lab.name)
 
 
 def test_builds_that_exclude_each_other_never_run_at_the_same_time() -> None:

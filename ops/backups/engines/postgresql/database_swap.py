@@ -17,6 +17,7 @@ from ops.backups.engines.postgresql.dump_format import plain_sql_chunks
 from ops.backups.engines.postgresql.dump_loader import DumpLoader
 from ops.backups.engines.postgresql.early_digests import early_digests
 from ops.backups.engines.postgresql.live_rows import copy_between
+from ops.backups.engines.postgresql.parallel_build import Builder
 from ops.backups.manifest import Kind
 from ops.databases.leftovers import Claims
 from ops.databases.override import override_database
@@ -55,14 +56,15 @@ class ScratchDatabase(Scratch):
         What is committed before the end of the dump was seen is dropped with the database when the load fails.
         """
         chunks = plain_sql_chunks(stream, kind=kind, tools_directory=self._strategy.tools_directory)
-        with early_digests(self.address.connect()) as digests:
+        with early_digests(self.address) as digests:
             with self.session() as connection:
                 loader = DumpLoader(connection, on_progress=on_progress, on_commit=digests.read)
                 post_data = loader.load(chunks)
             indexes, others = parallel_build.split(post_data)
-            parallel_build.build(self.session, indexes, on_progress)
+            builder = Builder(self.session, loader.settings, on_progress)
+            builder.build(indexes)
             digests.read(loader.uncommitted)
-            parallel_build.build(self.session, others, on_progress)
+            builder.build(others)
             self.analyze(on_progress)
             # Building writes no rows, but the query of a materialized view may call a function that does.
             if not any(statement.text.startswith(b"REFRESH ") for statement in post_data):

@@ -52,6 +52,8 @@ OF_SUPERUSERS = re.compile(
 )
 """The owner of a database may make publications, but not of all tables."""
 PARTITIONED = re.compile(rb"\)\s*PARTITION BY [^;]*;$")
+SETTING = re.compile(rb"SET \w+ = |SELECT pg_catalog\.set_config\('search_path', ")
+"""It holds for what follows in the dump, in whatever session that is executed."""
 INDEX = re.compile(rb"CREATE (?:UNIQUE )?INDEX " + NAME + rb" ON (?:ONLY )?(?P<table>" + TABLE_NAME + rb") ")
 CONSTRAINT = re.compile(
     rb"ALTER TABLE (?:ONLY )?(?P<table>"
@@ -69,7 +71,8 @@ def as_it_is(statement: Statement) -> Statement | None:
 class DumpLoader:
     """Loads one dump into one database: each statement as `adapt` returns it, or not at all.
 
-    `rows` by table, as far as they are loaded. With `on_commit` it commits now and then, so that other sessions can
+    `rows` by table, as far as they are loaded; `settings` are the statements of the dump so far that set parameters of
+    the session. With `on_commit` it commits now and then, so that other sessions can
     read tables while the next ones are loaded, and passes it the names of those that it has loaded since.
     """
 
@@ -93,6 +96,7 @@ class DumpLoader:
         """The tables loaded in the current transaction, as statements and manifests name them."""
         self._committed_at = 0
         self.rows: dict[str, int] = {}
+        self.settings: list[Statement] = []
 
     def load(self, chunks: Iterator[bytes]) -> list[Statement]:
         """Execute the statements and copy the rows. Returns the statements for indexes and keys.
@@ -137,6 +141,8 @@ class DumpLoader:
         if schema := SCHEMA.fullmatch(statement.text):
             statement = Statement(b"CREATE SCHEMA IF NOT EXISTS %b;" % schema["name"])
         execute(cursor, statement)
+        if SETTING.match(statement.text):
+            self.settings.append(statement)
         if extension := EXTENSION.fullmatch(statement.text):
             cursor.execute(IN_OTHER_SCHEMA, [part.decode() for part in extension.group("name", "schema")])
             if cursor.fetchone():

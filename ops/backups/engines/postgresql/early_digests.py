@@ -9,6 +9,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.backups.engines.base import Tables
 from ops.backups.engines.postgresql.table_digests import read_digests
+from ops.databases.postgres.connection import ConnectionInfo
+from ops.databases.postgres.refusal import Refused
 from ops.utils.progress import Stage, no_progress
 
 
@@ -25,8 +27,7 @@ class EarlyDigests:
         self._reading.append(self._executor.submit(self._read, names))
 
     def _read(self, names: Collection[str]) -> Tables:
-        # Each time in a transaction of its own: its lock would keep a primary key from being built.
-        with self._connection, self._connection.cursor() as cursor:
+        with self._connection.cursor() as cursor:
             return read_digests(cursor, stage=Stage.COMPARE, on_progress=no_progress, only=names)
 
     def collect(self) -> Tables:
@@ -43,9 +44,32 @@ class EarlyDigests:
             wait(running, timeout=0.1)
 
 
+class NoDigests(EarlyDigests):
+    """Reads none: all are read after the load."""
+
+    def __init__(self) -> None:
+        """Nothing is needed."""
+
+    def read(self, names: Collection[str]) -> None:
+        """Do nothing."""
+
+    def collect(self) -> Tables:
+        return {}
+
+
 @contextlib.contextmanager
-def early_digests(connection: Connection) -> Iterator[EarlyDigests]:
-    """What is not read when the block ends is not read any more. Closes `connection`."""
+def early_digests(address: ConnectionInfo) -> Iterator[EarlyDigests]:
+    """What is not read when the block ends is not read any more. None is read where there is no connection for it.
+
+    Each table is read in a transaction of its own. A session that reads one and waits for the next could wait for a
+    statement that has locked the next and waits for the first.
+    """
+    try:
+        connection = address.connect(autocommit=True)
+    except Refused:
+        # The role or the server has no more of them. If there is another reason, the load meets it too.
+        yield NoDigests()
+        return
     with (
         contextlib.closing(connection),
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="digests") as executor,

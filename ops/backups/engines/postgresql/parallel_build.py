@@ -1,19 +1,22 @@
 """Builds indexes and keys over loaded rows, on several connections where their order does not matter."""
 
+import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 
+import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.backups.engines.postgresql.dump_loader import CONSTRAINT, INDEX, run_all
+from ops.backups.engines.postgresql.dump_loader import CONSTRAINT, INDEX, SETTING, run_all
 from ops.backups.engines.postgresql.dump_reader import Statement
 from ops.databases.postgres.queries import select
-from ops.utils.progress import ProgressCallback
+from ops.databases.postgres.refusal import Refused
+from ops.utils.progress import ProgressCallback, no_progress
 
 CONNECTIONS = 2
 WORKERS = max((os.cpu_count() or 1) // CONNECTIONS - 1, 0)
@@ -38,11 +41,15 @@ class Build:
 
 
 def as_build(statement: Statement) -> Build | None:
-    """None for other statements. A foreign key is one of those: two of them could wait for each other's tables."""
+    """None for other statements.
+
+    A foreign key is one of those: two of them could wait for each other's tables. So could two exclusion constraints,
+    whose expressions may call functions that read other tables.
+    """
     if index := INDEX.match(statement.text):
         return Build(statement=statement, table=index["table"], shared=True)
     constraint = CONSTRAINT.match(statement.text)
-    if constraint and constraint["kind"] != b"FOREIGN":
+    if constraint and constraint["kind"] in {b"PRIMARY", b"UNIQUE"}:
         return Build(statement=statement, table=constraint["table"], shared=False)
     return None
 
@@ -53,21 +60,52 @@ def split(statements: Sequence[Statement]) -> tuple[Sequence[Statement], Sequenc
     return statements[:end], statements[end:]
 
 
-def build(session: Session, statements: Iterable[Statement], on_progress: ProgressCallback) -> None:
-    """Execute the statements, each in a transaction of its own.
+def group(statements: Sequence[Statement]) -> Iterator[list[Statement]]:
+    """Successive statements of the same kind: keys, indexes, others.
 
-    Successive ones for indexes, primary keys and unique constraints run in parallel: none of them needs another. Every
-    other statement may need those before it, and runs alone.
+    No key needs another, and no index does. An index may need a key: the function in its expression may have a query
+    that is valid only with the primary key of a table (GROUP BY).
     """
-    for are_builds, group in groupby(statements, key=lambda statement: as_build(statement) is not None):
-        if are_builds:
-            batch = Batch([found for statement in group if (found := as_build(statement))])
-            batch.run(session, on_progress)
-        else:
-            with session() as connection:
-                for statement in group:
-                    run_all(connection, [statement], on_progress)
+
+    def kind(statement: Statement) -> bool | None:
+        build = as_build(statement)
+        return build.shared if build else None
+
+    return (list(found) for _, found in groupby(statements, key=kind))
+
+
+class Builder:
+    """Executes the statements after the rows. `settings` are those of the dump, which each `session` needs.
+
+    With another search path, a name in an expression could be that of another function.
+    """
+
+    def __init__(self, session: Session, settings: Sequence[Statement], on_progress: ProgressCallback) -> None:
+        self._session = session
+        self._settings = [*settings]
+        self._report = on_progress
+
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        with self._session() as connection:
+            run_all(connection, self._settings, no_progress)
+            yield connection
+
+    def build(self, statements: Sequence[Statement]) -> None:
+        """Execute the statements, each in a transaction of its own.
+
+        Successive ones for keys, and those for indexes, run in parallel. Every other statement may need those before
+        it, and runs alone.
+        """
+        for found in group(statements):
+            if builds := [build for statement in found if (build := as_build(statement))]:
+                Batch(builds).run(self._connect, self._report)
+                continue
+            with self._connect() as connection:
+                for statement in found:
+                    run_all(connection, [statement], self._report)
                     connection.commit()
+            self._settings += [statement for statement in found if SETTING.match(statement.text)]
 
 
 class Batch:
@@ -77,25 +115,34 @@ class Batch:
         self._waiting = builds
         self._running: list[Build] = []
         self._changed = threading.Condition()
+        self._connections: list[Connection] = []
 
     def run(self, session: Session, on_progress: ProgressCallback) -> None:
-        connections = min(CONNECTIONS, len(self._waiting))
-        with ThreadPoolExecutor(max_workers=connections) as pool:
-            for outcome in [pool.submit(self._work, session, on_progress) for _ in range(connections)]:
-                outcome.result()
+        """Raises the first error, which ends the other builds, as an interruption does."""
+        helpers = min(CONNECTIONS, len(self._waiting)) - 1
+        with session() as connection, ThreadPoolExecutor(helpers + 1, thread_name_prefix="builds") as pool:
+            working = [pool.submit(self._work, connection, on_progress)]
+            working += [pool.submit(self._help, session, on_progress) for _ in range(helpers)]
+            try:
+                for ended in wait(working, return_when=FIRST_EXCEPTION).done:
+                    ended.result()
+            finally:
+                self._end_all(working)
 
-    def _work(self, session: Session, on_progress: ProgressCallback) -> None:
-        with session() as connection:
-            select(connection, LIMIT_WORKERS, [WORKERS])
-            while taken := self._take():
-                try:
-                    run_all(connection, [taken.statement], on_progress)
-                    connection.commit()
-                except BaseException:
-                    self._give_up()
-                    raise
-                finally:
-                    self._end(taken)
+    def _help(self, session: Session, on_progress: ProgressCallback) -> None:
+        """Work on another connection, where the role or the server has one more."""
+        with contextlib.suppress(Refused), session() as connection:
+            self._work(connection, on_progress)
+
+    def _work(self, connection: Connection, on_progress: ProgressCallback) -> None:
+        self._connections.append(connection)
+        select(connection, LIMIT_WORKERS, [WORKERS])
+        while taken := self._take():
+            try:
+                run_all(connection, [taken.statement], on_progress)
+                connection.commit()
+            finally:
+                self._end(taken)
 
     def _take(self) -> Build | None:
         """The next one that need not wait; None when all are taken."""
@@ -114,6 +161,13 @@ class Batch:
             self._running.remove(build)
             self._changed.notify_all()
 
-    def _give_up(self) -> None:
+    def _end_all(self, working: Sequence[Future[None]]) -> None:
         with self._changed:
             self._waiting.clear()
+            self._changed.notify_all()
+        while running := [work for work in working if not work.done()]:
+            for connection in self._connections:
+                with contextlib.suppress(psycopg2.Error):
+                    connection.cancel()
+            # Between two statements nothing is cancelled.
+            wait(running, timeout=0.1)

@@ -75,9 +75,10 @@ class Table:
 
 
 def normalize_output(cursor: Cursor) -> None:
-    """Set the parameters that decide about the text of values, until the transaction ends."""
+    """Set the parameters that decide about the text of values, until the transaction (in autocommit: session) ends."""
+    is_local = not cursor.connection.autocommit
     for name, value in OUTPUT_SETTINGS.items():
-        cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
+        cursor.execute("SELECT set_config(%s, %s, %s)", [name, value, is_local])
 
 
 def list_tables(cursor: Cursor) -> dict[Table, str]:
