@@ -16,10 +16,11 @@ from ops.backups.engines.postgresql.dump_reader import Statement
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.engines.postgresql.parallel_build import Batch, Build, Builder, as_build, group, split
 from ops.backups.manifest import Kind
+from ops.databases.postgres.connection import ConnectionInfo
 from ops.errors import ArtifactInvalid
 from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
-from tests.backups.postgresql.support import Backup, Database, Role
+from tests.backups.postgresql.support import Backup, Database
 
 
 @pytest.fixture
@@ -256,17 +257,29 @@ def test_digests_lock_one_table_at_a_time(lab: Database, monkeypatch: pytest.Mon
     assert found == {name: expected[name] for name in ("device", "nothing", "rack")}
 
 
-def test_restore_needs_no_more_connections_than_a_backup(lab: Database, role: Role) -> None:
-    name, password = role("CREATEDB", "CONNECTION LIMIT 4")
-    lab.rows(f"ALTER DATABASE {lab.name} OWNER TO {name}")
-    support.give_tables(lab, name)
-    engine = support.engine_of(support.database_named(lab.name, user=name, password=password))
-    # That of Django, and that of the lock; then those of a snapshot and of pg_dump.
-    with contextlib.closing(engine.address.connect()), engine.locked("test"):
-        dump, tables = support.dump_of(engine)
-    with contextlib.closing(engine.address.connect()):
-        assert support.restore(engine, dump) == tables
-    support.drop(lab.name)
+def test_builds_need_one_connection(lab: Database) -> None:
+    """The role or the server may have no second one."""
+    others = lab.address.with_database(support.new_name())
+
+    @contextlib.contextmanager
+    def session() -> Iterator[Connection]:
+        address = lab.address if not opened else others
+        opened.append(address)
+        with contextlib.closing(address.connect()) as connection:
+            yield connection
+
+    opened: list[ConnectionInfo] = []
+    lab.rows("CREATE TABLE t (a int)")
+    builds = [Statement(b"CREATE INDEX i%d ON public.t USING btree (a);" % number) for number in range(3)]
+    Builder(session, [], no_progress).build(builds)
+    assert opened == [lab.address, others]
+    assert indexes_of(lab, "t") == [("i0",), ("i1",), ("i2",)]
+
+
+def test_digests_are_read_after_the_load_where_there_is_no_connection_for_them(lab: Database) -> None:
+    with early_digests.early_digests(lab.address.with_database(support.new_name())) as digests:
+        digests.read({"rack"})
+        assert digests.collect() == {}
 
 
 def test_builds_that_exclude_each_other_never_run_at_the_same_time() -> None:
