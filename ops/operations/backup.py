@@ -6,11 +6,11 @@ from ops.errors import OpsError
 from ops.models import Run
 from ops.operations.decisions import decide_by_restore
 from ops.operations.new_backup import make_backup
-from ops.operations.pre_restore import MAKE_IT, find_due, finish_backup
+from ops.operations.pre_restore import FAULTS, MAKE_IT, find_due, finish_backup
 from ops.operations.prune import apply_retention
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
-from ops.runs.recorder import RunRecorder
+from ops.runs.recorder import RunRecorder, explanation
 from ops.runs.results import BackupResult
 from ops.utils.progress import Progress, Stage
 
@@ -53,7 +53,12 @@ def back_up_previous(context: OpsContext, run: RunRecorder) -> tuple[str, str]:
 
     As `finish_backup`. A database that cannot be written cannot record that it was made.
     """
-    previous = None if context.engine.explain_read_only()[0] else find_due(context)
+    try:
+        previous = None if context.engine.explain_read_only()[0] else find_due(context)
+    except FAULTS as error:
+        message, _ = explanation(error)
+        run.fail(OpsError(f"It is unknown whether a pre-restore backup is due: {message}"))
+        return "", message
     if previous is None:
         return "", ""
     name, error = finish_backup(context, run, previous)

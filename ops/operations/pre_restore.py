@@ -93,6 +93,19 @@ def cannot_back_up(error: OpsError) -> PreBackupFailed:
     return PreBackupFailed(f"The database could not be backed up before the restore: {why}. Nothing was changed.")
 
 
+def find_replaced(context: OpsContext, run: RunRecorder) -> tuple[PreviousDatabase | None, str]:
+    """The database that `run` has replaced just now. Without an answer of the server None, and why.
+
+    The run is done, even if the server is being stopped.
+    """
+    try:
+        return context.engine.swap_strategy().previous_database(), ""
+    except FAULTS as error:
+        message, _ = explanation(error)
+        run.log(f"The server did not say which previous database is kept: {message}")
+        return None, message
+
+
 def find_due(context: OpsContext) -> PreviousDatabase | None:
     """The previous database, if its pre-restore backup is due. Raises OpsError and psycopg2.Error."""
     strategy = context.engine.swap_strategy()
@@ -118,7 +131,7 @@ def finish_backup(context: OpsContext, run: RunRecorder, previous: PreviousDatab
         context.engine.swap_strategy().mark_backed_up()
     except Cancelled:
         raise
-    except FAULTS as error:
+    except Exception as error:  # noqa: BLE001 - the restore is done, whatever fails
         message, _ = explanation(error)
         run.log(f"The previous database {previous.name} could not be backed up: {message}")
         return "", message

@@ -14,10 +14,11 @@ from ops.backups.recovery_kit import RecoveryKit
 from ops.backups.restore_checks import require_restorable
 from ops.backups.verify import load_and_migrate
 from ops.conf import setting_name
-from ops.errors import OpsError, PreconditionFailed
+from ops.errors import PreconditionFailed
 from ops.keys import recovery_kits_from_settings
 from ops.maintenance import maintenance_mode
 from ops.models import Run
+from ops.operations.pre_restore import FAULTS
 from ops.operations.restore import go_live, prepare_history, result_of
 from ops.operations.settings_copies import bring_settings
 from ops.runs import event_log
@@ -110,7 +111,7 @@ def drop_empty(context: OpsContext, run: RunRecorder) -> None:
     try:
         if strategy.previous_database():
             strategy.drop_previous()
-    except (OpsError, OSError) as error:
+    except FAULTS as error:
         run.log(f"The empty database is kept as the previous one: {error}")
 
 

@@ -23,11 +23,18 @@ from ops.maintenance import maintenance_mode
 from ops.models import Run
 from ops.operations.copy_faults import recorded_faults, update_row
 from ops.operations.decisions import decide_by_restore
-from ops.operations.pre_restore import back_up_first, finish_backup, is_made_afterwards, require_backup_possible
+from ops.operations.pre_restore import (
+    FAULTS,
+    back_up_first,
+    find_replaced,
+    finish_backup,
+    is_made_afterwards,
+    require_backup_possible,
+)
 from ops.operations.restore_rights import require_rights_stay
 from ops.runs.context import OpsContext, repository_from_settings
 from ops.runs.executor import operation
-from ops.runs.recorder import RunRecorder
+from ops.runs.recorder import RunRecorder, explanation
 from ops.runs.results import UNDO, DropResult, RestoreResult, UndoResult
 from ops.utils.progress import Progress, Stage
 
@@ -102,23 +109,35 @@ def restore(
                 run, staging, backup=source.name, live_tables=live_tables, backup_due=afterwards
             )
         writes_blocked = time.monotonic() - blocked_at
+    previous, unknown = find_replaced(context, run)
     result = replace(
         result_of(source, loaded),
         not_kept=not_kept,
         pre_backup=made_first,
-        previous=context.engine.swap_strategy().previous_database(),
+        pre_backup_error=unknown if afterwards else "",
+        previous=previous,
         writes_blocked=round(writes_blocked, 3),
         cut_over=round(cut_over, 3),
     )
-    if afterwards and result.previous:
+    if afterwards and previous:
         # If the run is interrupted from here on, this is what it has done.
         run.result = result
-        made, error = finish_backup(context, run, result.previous)
-        previous = replace(result.previous, backup_due=not made)
-        result = replace(result, pre_backup=made, pre_backup_error=error, previous=previous)
+        made, error = finish_backup(context, run, previous)
+        result = replace(
+            result, pre_backup=made, pre_backup_error=error, previous=replace(previous, backup_due=not made)
+        )
     if not file:
-        decide_by_restore(context, run, restored=source.name)
+        decide_by_done_restore(context, run, restored=source.name)
     return result
+
+
+def decide_by_done_restore(context: OpsContext, run: RunRecorder, *, restored: str) -> None:
+    """As `decide_by_restore`. The disk may be full: users can decide later, too."""
+    try:
+        decide_by_restore(context, run, restored=restored)
+    except FAULTS as error:
+        message, _ = explanation(error)
+        run.log(f"It was not decided whether suspicious backups are wrong: {message}")
 
 
 def restore_to(context: OpsContext, run: RunRecorder, source: RestoreSource, database: str) -> RestoreResult:
@@ -200,7 +219,7 @@ def undo_restore(context: OpsContext, run: RunRecorder, *, replaced_by: str = ""
         writes_blocked = time.monotonic() - blocked_at
     return UndoResult(
         restored=previous,
-        previous=context.engine.swap_strategy().previous_database(),
+        previous=find_replaced(context, run)[0],
         migrations=migrations,
         not_kept=not_kept,
         writes_blocked=round(writes_blocked, 3),

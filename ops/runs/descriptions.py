@@ -144,7 +144,7 @@ def describe_pre_backup(result: RestoreResult) -> Iterator[str]:
     """The backup of the database that the restore replaced."""
     if result.pre_backup:
         yield f"The database as it was before the restore was backed up as {result.pre_backup}."
-    elif result.previous and result.previous.backup_due:
+    elif result.pre_backup_error or (result.previous and result.previous.backup_due):
         why = f" {result.pre_backup_error}" if result.pre_backup_error else ""
         yield f"The restore is done, and the previous database was NOT backed up.{why}"
         yield (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine_migration.support import database_named
+from tests.engine_migration.support import database_named, end_lock_session, server
 from tests.notifications.conftest import Receiver, receiver
 from tests.operations.harness import Command, Lab
 from tests.operations.test_suspicious_backups import delete_rows, shell, suspicions
@@ -200,6 +200,68 @@ def test_live_backup_is_made_although_the_one_that_is_due_fails(lab: Lab) -> Non
     assert "Row level security hides rows of racks" in outcome.json["pre_restore_error"]
     assert lab.runs()[-1] == ("backup", "failed")
     assert previous_of(lab)["backup_due"] is True
+
+
+def test_live_backup_is_made_although_the_role_may_not_connect_to_the_previous_database(lab: Lab) -> None:
+    killed(lab, "dump")
+    server().rows(f'REVOKE CONNECT ON DATABASE "{lab.name}_ops_undo" FROM PUBLIC, ordinary')
+    outcome = lab.manage("backup_database", "--json")
+    assert outcome.code == 3, outcome
+    assert outcome.json["backup"] in lab.listed()
+    assert "permission denied for database" in outcome.json["pre_restore_error"]
+    previous = previous_of(lab)
+    assert (previous["backup_due"], previous["size"]) == (True, 0)
+    lab.run("drop_previous_database", "--yes", "--without-backup")
+    assert previous_of(lab) is None
+
+
+def test_session_that_is_lost_after_the_swap_leaves_the_restore_done(lab: Lab) -> None:
+    restore = lab.start("restore_database", name_of(lab), "--yes", "--json", stop_at="in place").until_stopped()
+    end_lock_session(lab.name)
+    outcome = restore.resume().wait()
+    assert outcome.code == 3, outcome
+    assert (outcome.json["status"], "connection already closed" in outcome.json["pre_backup_error"]) == ("done", True)
+    assert "The restore is done, and the previous database was NOT backed up. " in outcome.error
+    assert lab.runs()[-1] == ("restore", "succeeded")
+    assert lab.value(CHANGED) == 0
+    assert_due(lab)
+    lab.run("backup_database")
+    assert previous_of(lab)["backup_due"] is False
+
+
+def test_no_fault_of_the_backup_after_the_swap_makes_the_restore_fail(lab: Lab) -> None:
+    code = f"""
+from django.core.management import call_command
+from ops.backups import create
+def read_back(**_):
+    raise MemoryError("out of memory")
+create.read_back = read_back
+try:
+    call_command("restore_database", "{name_of(lab)}", yes=True)
+except SystemExit as end:
+    print(end.code)
+"""
+    assert shell(lab, code).splitlines()[-1] == "3"
+    assert lab.runs()[-1] == ("restore", "succeeded")
+    assert_due(lab)
+
+
+def test_decision_that_cannot_be_recorded_leaves_the_restore_done(lab: Lab) -> None:
+    delete_rows(lab)
+    suspicious = lab.back_up()
+    assert suspicions(lab)[suspicious] == "undecided"
+    code = f"""
+from django.core.management import call_command
+from ops.backups.locations.catalog import BackupCatalog
+def change(*_, **_changes):
+    raise OSError("No space left on device")
+BackupCatalog.change = change
+call_command("restore_database", "{name_of(lab)}", yes=True)
+"""
+    shell(lab, code)
+    assert lab.runs()[-1] == ("restore", "succeeded")
+    assert suspicions(lab)[suspicious] == "undecided"
+    assert "It was not decided whether suspicious backups are wrong: " in str(lab.rows("SELECT log FROM ops_run"))
 
 
 def test_server_that_ends_the_sessions_of_the_backup_leaves_the_restore_done(lab: Lab) -> None:

@@ -304,14 +304,18 @@ def drop_claimed(connection: Connection, claimed: Collection[str], *, spared: Co
 
 def comment_and_size(connection: Connection, name: str) -> tuple[str, int] | None:
     """The comment of the database and its size in bytes; None when there is no such database."""
-    for comment, size in select(
-        connection,
-        "SELECT coalesce(shobj_description(oid, 'pg_database'), ''), pg_database_size(oid) FROM pg_database"
-        " WHERE datname = %s",
-        [name],
-    ):
-        return comment, size
+    query = "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
+    for (comment,) in select(connection, query, [name]):
+        return comment, size(connection, name)
     return None
+
+
+def size(connection: Connection, name: str) -> int:
+    """Bytes of the database; 0 where the role may not read that, or the database is damaged. Needs autocommit."""
+    with contextlib.suppress(psycopg2.Error):
+        ((found,),) = select(connection, "SELECT pg_database_size(%s)", [name])
+        return int(found)
+    return 0
 
 
 def end_leftover_sessions(connection: Connection, database: str) -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-import psycopg2
 from msgspec import structs
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
@@ -86,11 +85,8 @@ class PostgresEngine(Engine):
             return find_programs(connection.server_version // 10000, self._tools_directory)
 
     def size(self) -> int:
-        # A damaged database may have no size; the snapshot says what is wrong with it.
-        with self._server() as connection, contextlib.suppress(psycopg2.Error):
-            found = databases.comment_and_size(connection, self.address.database)
-            return found[1] if found else 0
-        return 0
+        with self._server() as connection:
+            return databases.size(connection, self.address.database)
 
     def is_empty(self) -> bool:
         with self._server() as server:
