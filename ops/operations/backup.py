@@ -55,8 +55,8 @@ def back_up_previous(context: OpsContext, run: RunRecorder) -> tuple[str, str]:
     """
     try:
         previous = None if context.engine.explain_read_only()[0] else find_due(context)
-    except FAULTS as error:
-        message, _ = explanation(error)
+    except FAULTS as fault:
+        message, _ = explanation(fault)
         run.fail(OpsError(f"It is unknown whether a pre-restore backup is due: {message}"))
         return "", message
     if previous is None:

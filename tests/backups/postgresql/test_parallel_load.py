@@ -97,6 +97,30 @@ def test_rows_that_the_query_of_a_materialized_view_writes_are_seen(
     assert (tables["log"].rows, loaded["log"].rows) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    "caller",
+    [
+        "CREATE INDEX i ON t (noted(a))",
+        "ALTER TABLE t ADD b int GENERATED ALWAYS AS (noted(a)) STORED",
+        "ALTER TABLE t ADD CHECK (noted(a) > 0)",
+    ],
+)
+def test_rows_that_the_function_of_an_expression_writes_are_seen(
+    lab: Database, engine: PostgresEngine, read_early: list[Collection[str]], caller: str
+) -> None:
+    """PostgreSQL believes that a function is immutable, and does not look at those that it calls."""
+    lab.rows(
+        "CREATE TABLE log (n int); CREATE TABLE t (a int); INSERT INTO t VALUES (1);"
+        "CREATE FUNCTION note(int) RETURNS int LANGUAGE sql AS 'INSERT INTO public.log VALUES ($1) RETURNING n';"
+        "CREATE FUNCTION noted(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN public.note(n); END';"
+        + caller
+    )
+    dump, tables = support.dump_of(engine)
+    _, loaded = support.restore_test(engine, dump)
+    assert {"log"} in read_early
+    assert (tables["log"].rows, loaded["log"].rows) == (1, 2)
+
+
 def test_load_that_ends_early_ends_the_query_of_a_digest(lab: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the scratch database could not be dropped before the largest table is read."""
     started = threading.Event()

@@ -26,6 +26,7 @@ from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.differences import NotKept
 from ops.databases.postgres.kept_properties import keep_properties
 from ops.databases.postgres.properties import DatabaseProperties, read_live, read_properties
+from ops.databases.postgres.queries import fetch_value
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils import posix_signals
 from ops.utils.progress import Progress, ProgressCallback, Stage
@@ -33,6 +34,15 @@ from ops.utils.progress import Progress, ProgressCallback, Stage
 STAGING, RESTORE_TEST, ASIDE = "_ops_new", "_ops_test", "_ops_aside"
 """Suffixes of the live database's name: for a restore, for a restore test, and for a database that a swap renames
 twice, or that is dropped after it."""
+
+
+FUNCTIONS = """
+SELECT EXISTS (SELECT FROM pg_proc AS p JOIN pg_language AS l ON l.oid = prolang
+               WHERE lanname NOT IN ('internal', 'c') AND prorettype <> ALL('{trigger, event_trigger}'::regtype[])
+               AND pronamespace::regnamespace::text !~ '^(pg_catalog|information_schema)$'
+               AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = p.oid
+                               AND deptype = 'e'))
+"""
 
 
 class ScratchDatabase(Scratch):
@@ -66,7 +76,8 @@ class ScratchDatabase(Scratch):
             digests.read(loader.uncommitted)
             builder.build(others)
             self.analyze(on_progress)
-            # Building writes no rows, but the query of a materialized view may call a function that does.
+            # Building writes no rows, but the query of a materialized view may call a function that does. Others are
+            # called by the expressions of columns and indexes.
             if not any(statement.text.startswith(b"REFRESH ") for statement in post_data):
                 self._digests = digests.collect()
         return loader.rows
@@ -88,7 +99,7 @@ class ScratchDatabase(Scratch):
 
     def tables(self, on_progress: ProgressCallback) -> Tables:
         with contextlib.closing(self.address.connect()) as connection, connection.cursor() as cursor:
-            known, self._digests = self._digests, {}
+            known, self._digests = {} if has_functions(cursor) else self._digests, {}
             return table_digests.read_digests(cursor, stage=Stage.COMPARE, on_progress=on_progress, known=known)
 
     def as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
@@ -107,6 +118,11 @@ class ScratchDatabase(Scratch):
     def swap(self, *, run: str, backup: str, backup_due: bool = False) -> None:
         with posix_signals.ignore_interrupts():
             self._strategy.swap_in(self, run=run, backup=backup, backup_due=backup_due)
+
+
+def has_functions(cursor: Cursor) -> bool:
+    """Whether the database has functions of its own that an expression may call. They may write rows."""
+    return fetch_value(cursor, FUNCTIONS) is True
 
 
 def analyze(cursor: Cursor) -> None:
