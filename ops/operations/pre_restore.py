@@ -61,8 +61,8 @@ def describe_steps(*, pre_backup: bool, afterwards: bool) -> Iterator[str]:
 def require_backup_possible(context: OpsContext, run: RunRecorder) -> None:
     """Read the live database completely, as a backup does, and check the space for one, before anything changes.
 
-    Damage is found as pg_dump finds it. What only shows while the backup is written, after the swap, leaves the
-    restore as it is and the previous database kept. Raises PreBackupFailed.
+    Damage is found as pg_dump and the digests find it. What only shows while the backup is written, after the swap,
+    leaves the restore as it is and the previous database kept. Raises PreBackupFailed.
     """
     kind = Kind(context.kind())
     run.report(Progress(stage=Stage.READ))
@@ -72,6 +72,7 @@ def require_backup_possible(context: OpsContext, run: RunRecorder) -> None:
             run.report(Progress(stage=Stage.READ, total=snapshot.size))
             for _block in snapshot.stream(lambda progress: run.report(replace(progress, stage=Stage.READ))):
                 pass
+            snapshot.tables()
     except Cancelled:
         raise
     except OpsError as error:

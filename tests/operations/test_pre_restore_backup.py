@@ -333,6 +333,30 @@ except CommandError as error:
     assert stages_of(lab, "restore") == ["read live database"]
 
 
+def test_restore_is_refused_before_anything_changes_where_only_the_digests_find_the_fault(lab: Lab) -> None:
+    """As with text that is not in UTF-8 in a database of the encoding SQL_ASCII, which pg_dump writes as it is."""
+    changed = lab.content()
+    code = f"""
+import time
+from psycopg2 import errors
+from ops.backups.engines.postgresql import snapshot
+from django.core.management import CommandError, call_command
+def read_digests(*_, **__):
+    time.sleep(1)
+    raise errors.CharacterNotInRepertoire("invalid byte sequence")
+snapshot.read_digests = read_digests
+try:
+    call_command("restore_database", "{name_of(lab)}", yes=True)
+except CommandError as error:
+    print(error)
+"""
+    error = shell(lab, code)
+    assert "The database could not be backed up before the restore: A text in " in error
+    assert lab.content() == changed
+    assert previous_of(lab) is None
+    assert stages_of(lab, "restore") == ["read live database"]
+
+
 def test_loss_is_judged_as_of_the_swap_when_the_backup_is_made_later(lab: Lab) -> None:
     full = name_of(lab)
     delete_rows(lab)
