@@ -58,8 +58,8 @@ def rebuild_index(repository: BackupCatalog, *, restored: bool = False) -> None:
 def write_new(repository: BackupCatalog, *, known_events: Collection[str], records: Iterable[BackupRecord]) -> None:
     """Write the runs of events that are not among the `known_events`, and these backups. The rest was written before.
 
-    The caller holds the lock of the database, so only copying can have changed other rows. Raises Django's database
-    errors.
+    The caller holds the lock of the database, so only copying and the settings can have changed other rows. Raises
+    Django's database errors.
     """
     names = [name for name in repository.event_names() if name not in known_events]
     runs = read_runs(repository.read_events(names))
@@ -68,6 +68,7 @@ def write_new(repository: BackupCatalog, *, known_events: Collection[str], recor
         write_backup(record)
     if any(run.kind == Run.Kind.COPY and run.is_finished for run in runs.values()):
         refresh_backups(repository)
+    apply_schedules()
 
 
 def refresh_backups(repository: BackupCatalog) -> None:

@@ -12,14 +12,19 @@ import pytest
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
 
+from ops import stored_settings
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.manifest import Level, Verification
 from ops.backups.record import BackupRecord
 from ops.backups.signing import Trust
 from ops.databases.override import override_database, sqlite_wrapper
+from ops.health.backups import BACKUP_TASK
 from ops.models import Backup, Run
 from ops.runs import event_log, index
+from ops.schedules.builtin import Timing
+from ops.stored_settings import StoredSettings
 from tests.runs.support import NOON, add_backup, engine_in, manifest, recorded, repository_in, request
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -212,6 +217,16 @@ class Many:
 
     def events(self) -> list[dict[str, Any]]:
         return self.happened
+
+
+def test_schedule_that_changes_after_the_history_is_prepared_is_written(
+    tmp_path: Path, settings: Any, repository: BackupCatalog
+) -> None:
+    settings.BACKUP_DIR = tmp_path
+    index.rebuild_index(repository, restored=True)
+    stored_settings.write(StoredSettings(schedules={BACKUP_TASK: Timing(hour=5)}))
+    index.write_new(repository, known_events=set(repository.event_names()), records=())
+    assert PeriodicTask.objects.get(task=BACKUP_TASK).crontab.hour == "5"
 
 
 @pytest.mark.slow
