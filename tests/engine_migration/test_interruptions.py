@@ -190,7 +190,7 @@ def test_broken_connections_fail_with_a_message(
 ) -> None:
     """While rows are copied, while they are compared, and that of the lock."""
     only = support.only(library, *BOOKS)
-    for module, step in ((copying, "stream"), (verify, "as_in_line")):
+    for module, step in ((copying, "stream"), (verify, "value_in_line")):
         with monkeypatch.context() as patch:
             patch.setattr(module, step, after_the_end_of_sessions(database, getattr(module, step)))
             outcome = support.run(library, database, "--yes", *only)

@@ -205,7 +205,7 @@ PLACES = {
     "preflight": (pipeline, "check_tables"),
     "copy": (copying, "store"),
     "numbers": (loading, "last_number"),
-    "verify": (verify, "as_in_line"),
+    "verify": (verify, "value_in_line"),
     "sample": (pipeline, "compare_through_django"),
     "cut-over": (pipeline, "changed_tables"),
 }
