@@ -8,16 +8,15 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import pytest
-from psycopg2.errors import QueryCanceled
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.backups.engines.postgresql import dump_loader, early_digests, table_digests
+from ops.backups.engines.postgresql import database_swap, dump_loader, early_digests, parallel_build, table_digests
 from ops.backups.engines.postgresql.dump_reader import Statement
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.engines.postgresql.parallel_build import Batch, Build, Builder, as_build, group, split
 from ops.backups.manifest import Kind
 from ops.databases.postgres.connection import ConnectionInfo
-from ops.errors import ArtifactInvalid
+from ops.errors import ArtifactInvalid, OpsError
 from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Backup, Database
@@ -134,8 +133,52 @@ def test_load_that_ends_early_ends_the_query_of_a_digest(lab: Database, monkeypa
         digests.read({"rack"})
         digests.read({"device"})
         started.wait()
-    with pytest.raises(QueryCanceled):
-        digests.collect()
+    assert digests.collect() == {}
+
+
+END_ITSELF = "SELECT pg_terminate_backend(pg_backend_pid())"
+
+
+def test_all_digests_are_read_after_the_load_where_their_session_is_lost(
+    lab: Database, engine: PostgresEngine, lab_backup: Backup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump, tables = lab_backup
+    read = early_digests.read_digests
+
+    def lose(cursor: Any, **options: Any) -> Any:
+        found = read(cursor, **options)
+        if "rack" in found:
+            cursor.execute(END_ITSELF)
+        return found
+
+    monkeypatch.setattr(dump_loader, "COMMIT_AFTER", 0)
+    monkeypatch.setattr(early_digests, "read_digests", lose)
+    assert support.restore(engine, dump) == tables
+
+
+@pytest.mark.parametrize("moment", ["compare", "commit", "build"])
+def test_session_that_is_lost_is_an_error_of_the_server(
+    engine: PostgresEngine, lab_backup: Backup, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    dump, tables = lab_backup
+    name = {"compare": "FUNCTIONS", "commit": "copy_blocks", "build": "LIMIT_WORKERS"}[moment]
+    if moment == "commit":
+        # The connection of the load is lost between two statements.
+        monkeypatch.setattr(dump_loader, "COMMIT_AFTER", 0)
+        copy = dump_loader.copy_blocks
+
+        def copy_and_lose(cursor: Any, statement: Any, blocks: Any) -> None:
+            copy(cursor, statement, blocks)
+            pid = cursor.connection.info.backend_pid
+            support.server().rows(f"SELECT pg_terminate_backend({pid}, 10000)")
+
+        monkeypatch.setattr(dump_loader, name, copy_and_lose)
+    else:
+        monkeypatch.setattr(database_swap if moment == "compare" else parallel_build, name, END_ITSELF)
+    with pytest.raises(OpsError, match=r"The server failed: .*The load was rolled back"):
+        support.restore(engine, dump)
+    assert support.leftovers(engine.database) == []
+    assert support.tables_of(engine) == tables
 
 
 # --- Indexes and keys ---------------------------------------------------------------------------------------------

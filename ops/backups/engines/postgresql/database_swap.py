@@ -88,7 +88,7 @@ class ScratchDatabase(Scratch):
         with contextlib.closing(self.address.connect()) as connection:
             dump_loader.set_up(connection)
             yield connection
-            connection.commit()
+            dump_loader.commit(connection)
 
     def analyze(self, on_progress: ProgressCallback) -> None:
         """Not with a superuser's rights: the expressions of indexes are executed."""
@@ -99,8 +99,11 @@ class ScratchDatabase(Scratch):
 
     def tables(self, on_progress: ProgressCallback) -> Tables:
         with contextlib.closing(self.address.connect()) as connection, connection.cursor() as cursor:
-            known, self._digests = {} if has_functions(cursor) else self._digests, {}
-            return table_digests.read_digests(cursor, stage=Stage.COMPARE, on_progress=on_progress, known=known)
+            try:
+                known, self._digests = {} if has_functions(cursor) else self._digests, {}
+                return table_digests.read_digests(cursor, stage=Stage.COMPARE, on_progress=on_progress, known=known)
+            except psycopg2.Error as error:
+                raise dump_loader.translate_error(error, "the comparison of the loaded tables") from error
 
     def as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
         return override_database(self.address.wrapper())

@@ -114,7 +114,7 @@ class DumpLoader:
                         self._empty.clear()
                     self._copy(cursor, item, reader)
                     if self._on_commit and reader.size - self._committed_at >= COMMIT_AFTER:
-                        self._connection.commit()
+                        commit(self._connection)
                         self._on_commit(self.uncommitted)
                         self._begin_transaction(reader)
                 elif dump_policy.allow_statement(item) and (statement := self._adapt(item)):
@@ -205,6 +205,13 @@ def execute(cursor: Cursor, statement: Statement) -> None:
         cursor.execute(statement.text)
     except psycopg2.Error as error:
         raise translate_error(error, statement.beginning) from error
+
+
+def commit(connection: Connection, what: str = "COMMIT") -> None:
+    try:
+        connection.commit()
+    except psycopg2.Error as error:
+        raise translate_error(error, what) from error
 
 
 def translate_error(error: psycopg2.Error, what: str) -> OpsError:

@@ -31,8 +31,10 @@ class EarlyDigests:
             return read_digests(cursor, stage=Stage.COMPARE, on_progress=no_progress, only=names)
 
     def collect(self) -> Tables:
-        """Those that were asked for. Raises psycopg2.Error."""
-        return {name: digest for reading in self._reading for name, digest in reading.result().items()}
+        """Those that were asked for; none if one could not be read. All are read after the load then."""
+        with contextlib.suppress(psycopg2.Error):
+            return {name: digest for reading in self._reading for name, digest in reading.result().items()}
+        return {}
 
     def end(self) -> None:
         """End the query that is running, and begin no other."""

@@ -12,7 +12,14 @@ from itertools import groupby
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.backups.engines.postgresql.dump_loader import CONSTRAINT, INDEX, SETTING, run_all
+from ops.backups.engines.postgresql.dump_loader import (
+    CONSTRAINT,
+    INDEX,
+    SETTING,
+    commit,
+    run_all,
+    translate_error,
+)
 from ops.backups.engines.postgresql.dump_reader import Statement
 from ops.databases.postgres.queries import select
 from ops.databases.postgres.refusal import Refused
@@ -104,7 +111,7 @@ class Builder:
             with self._connect() as connection:
                 for statement in found:
                     run_all(connection, [statement], self._report)
-                    connection.commit()
+                    commit(connection, statement.beginning)
             self._settings += [statement for statement in found if SETTING.match(statement.text)]
 
 
@@ -136,11 +143,14 @@ class Batch:
 
     def _work(self, connection: Connection, on_progress: ProgressCallback) -> None:
         self._connections.append(connection)
-        select(connection, LIMIT_WORKERS, [WORKERS])
+        try:
+            select(connection, LIMIT_WORKERS, [WORKERS])
+        except psycopg2.Error as error:
+            raise translate_error(error, "a limit of workers") from error
         while taken := self._take():
             try:
                 run_all(connection, [taken.statement], on_progress)
-                connection.commit()
+                commit(connection, taken.statement.beginning)
             finally:
                 self._end(taken)
 
