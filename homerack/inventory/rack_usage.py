@@ -1,7 +1,7 @@
 """The usage of racks, computed by the database: for lists, where a computation per rack takes too long."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from django.db.models import Case, Count, F, FloatField, OuterRef, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Ceil, Coalesce
@@ -39,7 +39,26 @@ def with_usage(racks: QuerySet[Rack]) -> QuerySet[Rack]:
     )
 
 
-def usage_by_rack() -> Mapping[int, Mapping[str, Any]]:
-    """The same by primary key, for all racks with devices. Without the join to racks, it takes a third of the time."""
-    rows = RackPosition.objects.order_by().values("rack_id").annotate(**sums())
-    return {row["rack_id"]: row for row in rows}
+class UsedRack(NamedTuple):
+    """A rack and its usage."""
+
+    pk: int
+    name: str
+    location: str | None
+    total_height_u: int
+    max_power_watts: float | None
+    used_u: float
+    used_watts: float
+
+    @property
+    def fill(self) -> float:
+        return self.used_u / (self.total_height_u or 1)
+
+
+def racks_with_usage() -> Iterator[UsedRack]:
+    """All racks, in two queries. One with a join of positions and racks takes three times as long."""
+    shown = {name: expression for name, expression in sums().items() if name in ("used_u", "used_watts")}
+    used = RackPosition.objects.order_by().values("rack_id").annotate(**shown).values_list("rack_id", *shown)
+    usage = {rack: (units or 0, watts or 0) for rack, units, watts in used}
+    for pk, *row in Rack.objects.order_by("pk").values_list("pk", *UsedRack._fields[1:-2]):
+        yield UsedRack._make((pk, *row, *usage.get(pk, (0, 0))))

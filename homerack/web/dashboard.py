@@ -1,7 +1,8 @@
 """The lab on the dashboard: its racks with their used space and power, and its devices by type."""
 
+import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,8 @@ from django.urls import reverse
 
 from homerack.inventory.capacity import Capacity
 from homerack.inventory.elevation import safe_color
-from homerack.inventory.models import Device, DeviceModel, Rack
-from homerack.inventory.rack_usage import usage_by_rack
+from homerack.inventory.models import Device, DeviceModel
+from homerack.inventory.rack_usage import UsedRack, racks_with_usage
 from homerack.ordering import alphabetical_key
 from homerack.web.navigation import viewers_of
 from ops.admin.dashboard.context import Card
@@ -30,10 +31,6 @@ class RackRow:
     url: str
     space: Capacity
     power: Capacity
-
-    @property
-    def fill(self) -> float:
-        return self.space.used / (self.space.limit or 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,43 +58,46 @@ def lab_card(request: HttpRequest) -> Card | None:
 
 def rack_context(*, may_add: bool) -> Mapping[str, Any]:
     """The racks with the least free space, and the totals of all racks."""
-    usage = usage_by_rack()
-    columns = ("pk", "name", "location", "total_height_u", "max_power_watts")
-    rows = [rack_row(row, usage.get(row["pk"], {})) for row in Rack.objects.order_by("pk").values(*columns)]
-    rows.sort(key=lambda row: (-row.fill, alphabetical_key(row.name)))
+    racks = list(racks_with_usage())
+    # Of thousands of racks, only those that are shown get a row with an address.
+    fullest = heapq.nsmallest(MAX_RACKS, racks, key=lambda rack: (-rack.fill, alphabetical_key(rack.name)))
     return {
-        "racks": rows[:MAX_RACKS],
-        "more_racks": len(rows[MAX_RACKS:]),
+        "racks": [rack_row(rack) for rack in fullest],
+        "more_racks": len(racks) - len(fullest),
         "racks_url": reverse("admin:inventory_rack_changelist"),
-        "capacities": totals(rows) if rows else (),
+        "capacities": totals(racks) if racks else (),
         "first_rack_url": reverse("admin:inventory_rack_add") if may_add else "",
         "shows_racks": True,
     }
 
 
-def rack_row(row: Mapping[str, Any], usage: Mapping[str, Any]) -> RackRow:
-    space = Capacity(name="Space", used=usage.get("used_u") or 0, limit=row["total_height_u"], unit="U", warns=False)
+def rack_row(rack: UsedRack) -> RackRow:
     return RackRow(
-        name=row["name"],
-        location=row["location"] or "",
-        url=reverse("admin:inventory_rack_change", args=(row["pk"],)),
-        space=space,
-        power=Capacity(name="Power", used=usage.get("used_watts") or 0, limit=row["max_power_watts"], unit="W"),
+        name=rack.name,
+        location=rack.location or "",
+        url=reverse("admin:inventory_rack_change", args=(rack.pk,)),
+        space=Capacity(name="Space", used=rack.used_u, limit=rack.total_height_u, unit="U", warns=False),
+        power=Capacity(name="Power", used=rack.used_watts, limit=rack.max_power_watts, unit="W"),
     )
 
 
-def totals(rows: Sequence[RackRow]) -> tuple[Capacity, Capacity]:
-    """Space and power of all racks together."""
-    space, power = [row.space for row in rows], [row.power for row in rows]
-    large = sum(capacity.used for capacity in power) >= KILOWATTS_FROM
-    return total("Space", space, "U"), total("Power", power, "kW" if large else "W", scale=1000 if large else 1)
+def totals(racks: Sequence[UsedRack]) -> tuple[Capacity, Capacity]:
+    """Space and power of all racks together; the sum of the limits is that of the known ones."""
+    watts = sum(rack.used_watts for rack in racks)
+    large = watts >= KILOWATTS_FROM
+    return (
+        total("Space", sum(rack.used_u for rack in racks), sum(rack.total_height_u for rack in racks), "U"),
+        total(
+            "Power",
+            watts,
+            sum(rack.max_power_watts or 0 for rack in racks),
+            "kW" if large else "W",
+            scale=1000 if large else 1,
+        ),
+    )
 
 
-def total(name: str, capacities: Iterable[Capacity], unit: str, *, scale: int = 1) -> Capacity:
-    """The sums of `capacities`; the sum of the limits is that of the known ones."""
-    used, limit = 0.0, 0.0
-    for capacity in capacities:
-        used, limit = used + capacity.used, limit + (capacity.limit or 0)
+def total(name: str, used: float, limit: float, unit: str, *, scale: int = 1) -> Capacity:
     return Capacity(
         name=name,
         used=round(used / scale, 1),
