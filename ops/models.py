@@ -187,6 +187,9 @@ class Backup(models.Model):
     copies = models.JSONField(default=list, help_text="A list of location, size, verified_at, error and answers.")
     copy_count = models.PositiveSmallIntegerField(default=0, help_text="Good copies in locations that answer.")
     run = models.CharField(blank=True, help_text="The id of the run that made it.")
+    recipients = models.JSONField(
+        null=True, blank=True, help_text="The public keys that its encrypted copies were encrypted to; null without any."
+    )
     manifest = models.JSONField(default=dict)
 
     state: str
@@ -207,6 +210,9 @@ class Backup(models.Model):
             models.Index(fields=["-taken_at"], name="ops_backup_taken"),
             models.Index(fields=["origin", "-taken_at"], name="ops_backup_origin_taken"),
             models.Index(fields=["verified_level", "-taken_at"], name="ops_backup_verified_taken"),
+            models.Index(
+                fields=["-taken_at"], condition=models.Q(recipients__isnull=False), name="ops_backup_encrypted_taken"
+            ),
         )
 
     def __str__(self) -> str:

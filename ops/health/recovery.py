@@ -1,7 +1,5 @@
 """Whether encrypted backups can be read when this machine is lost: recovery kits, their proofs, and unknown keys."""
 
-from collections.abc import Mapping
-
 from django.db import connections
 
 from ops.backups.encryption import recipient_of, valid_recipients
@@ -23,12 +21,8 @@ def encrypts() -> bool:
 
 def recipients_by_backup(alias: str = "default") -> dict[str, tuple[str, ...]]:
     """The public keys that each encrypted backup was encrypted to, the newest first. Raises database errors."""
-    rows = Backup.objects.using(alias).filter(manifest__encryption__isnull=False).order_by("-taken_at")
-    found = rows.values_list("name", "manifest__encryption")
-    # The manifest of an untrusted backup may hold anything.
-    return {
-        name: tuple(encryption.get("recipients", ())) for name, encryption in found if isinstance(encryption, Mapping)
-    }
+    rows = Backup.objects.using(alias).filter(recipients__isnull=False).order_by("-taken_at")
+    return {name: tuple(recipients or ()) for name, recipients in rows.values_list("name", "recipients")}
 
 
 def read_kits() -> tuple[RecoveryKit, ...]:

@@ -41,13 +41,14 @@ class Migration(migrations.Migration):
                 ('copies', models.JSONField(default=list, help_text='A list of location, size, verified_at, error and answers.')),
                 ('copy_count', models.PositiveSmallIntegerField(default=0, help_text='Good copies in locations that answer.')),
                 ('run', models.CharField(blank=True, help_text='The id of the run that made it.')),
+                ('recipients', models.JSONField(blank=True, help_text='The public keys that its encrypted copies were encrypted to; null without any.', null=True)),
                 ('manifest', models.JSONField(default=dict)),
             ],
             options={
                 'ordering': ('-taken_at',),
                 'permissions': (('make_backup', 'Can make a backup'), ('verify_backup', 'Can verify a backup'), ('pin_backup', 'Can pin a backup so that it is never pruned'), ('restore_backup', 'Can restore a backup')),
                 'default_permissions': ('view', 'delete'),
-                'indexes': [models.Index(fields=['-taken_at'], name='ops_backup_taken'), models.Index(fields=['origin', '-taken_at'], name='ops_backup_origin_taken'), models.Index(fields=['verified_level', '-taken_at'], name='ops_backup_verified_taken')],
+                'indexes': [models.Index(fields=['-taken_at'], name='ops_backup_taken'), models.Index(fields=['origin', '-taken_at'], name='ops_backup_origin_taken'), models.Index(fields=['verified_level', '-taken_at'], name='ops_backup_verified_taken'), models.Index(condition=models.Q(('recipients__isnull', False)), fields=['-taken_at'], name='ops_backup_encrypted_taken')],
             },
         ),
         migrations.CreateModel(

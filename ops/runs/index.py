@@ -191,6 +191,7 @@ def _backup_of(manifest: Manifest, record: BackupRecord) -> Backup:
         copies=to_json(copies_of(record)),
         copy_count=len(record.reachable),
         run=manifest.run,
+        recipients=[*manifest.encryption.recipients] if manifest.encryption else None,
         manifest=manifest.as_json(),
     )
 

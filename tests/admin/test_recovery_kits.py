@@ -180,7 +180,7 @@ def test_challenge_of_another_user_another_site_or_yesterday_proves_nothing(admi
 
 def test_withdrawal_asks_and_is_recorded(administrator: Client) -> None:
     recipient = recipient_of(key_of(create(administrator)))
-    add_backup(manifest={"encryption": {"recipients": [recipient]}})
+    add_backup(recipients=[recipient])
     page = text(administrator.get(WITHDRAW, {"kit": recipient}))
     assert "can still open 1 of 1 encrypted backup." in page
     assert recovery_kits_from_settings().current()
@@ -203,10 +203,10 @@ def test_unknown_kit_is_a_message(administrator: Client, url: str) -> None:
 def test_page_says_which_backups_each_key_opens_and_what_is_due(administrator: Client, settings: Any) -> None:
     recipient = recipient_of(key_of(create(administrator)))
     machine = recipient_of(settings.BACKUP_AGE_IDENTITY[0])
-    mine = add_backup(manifest={"encryption": {"recipients": [machine, recipient]}})
-    older = add_backup(manifest={"encryption": {"recipients": [machine]}})
-    lost = add_backup(manifest={"encryption": {"recipients": ["age1lost"]}})
-    add_backup(manifest={"encryption": None})
+    mine = add_backup(recipients=[machine, recipient])
+    older = add_backup(recipients=[machine])
+    lost = add_backup(recipients=["age1lost"])
+    add_backup()
     page = text(administrator.get(PAGE))
     assert "1 of 3 encrypted backups" in page
     assert f"not {older.name}, {lost.name}" in page

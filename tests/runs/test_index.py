@@ -16,7 +16,7 @@ from django_celery_beat.models import PeriodicTask
 
 from ops import stored_settings
 from ops.backups.locations.catalog import BackupCatalog
-from ops.backups.manifest import Level, Verification
+from ops.backups.manifest import Encryption, Level, Verification
 from ops.backups.record import BackupRecord
 from ops.backups.signing import Trust
 from ops.databases.override import override_database, sqlite_wrapper
@@ -60,8 +60,14 @@ def test_row_of_a_backup_has_the_values_of_its_manifest(repository: BackupCatalo
     )
     assert (backup.note, backup.pinned, backup.run) == ("before the move", True, made.run)
     assert (backup.verified_level, backup.verified_at, backup.verification_error) == ("read", made.taken_at, "")
-    assert (backup.trust, backup.file_missing) == ("signed", False)
+    assert (backup.trust, backup.file_missing, backup.recipients) == ("signed", False, None)
     assert backup.manifest["tables"]["inventory_rack"] == {"rows": 3, "digest": "12"}
+
+
+def test_row_of_an_encrypted_backup_has_its_recipients(repository: BackupCatalog) -> None:
+    add_backup(repository, 1, encryption=Encryption(size=9, sha256="0" * 64, recipients=("age1one", "age1two")))
+    index.rebuild_index(repository)
+    assert Backup.objects.get(recipients__isnull=False).recipients == ["age1one", "age1two"]
 
 
 def test_rebuild_follows_changed_and_deleted_files(repository: BackupCatalog) -> None:
