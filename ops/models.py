@@ -188,7 +188,7 @@ class Backup(models.Model):
     copy_count = models.PositiveSmallIntegerField(default=0, help_text="Good copies in locations that answer.")
     run = models.CharField(blank=True, help_text="The id of the run that made it.")
     recipients = models.JSONField(
-        null=True, blank=True, help_text="The public keys that its encrypted copies were encrypted to; null without any."
+        null=True, blank=True, help_text="The public keys of its encrypted copies; null where there are none."
     )
     manifest = models.JSONField(default=dict)
 

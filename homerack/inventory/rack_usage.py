@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 from django.db.models import Case, Count, F, FloatField, OuterRef, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Ceil, Coalesce
 
-from homerack.inventory.models import Rack, RackPosition
+from homerack.inventory.models import DeviceType, Rack, RackPosition
 from homerack.inventory.models.devices import SUPPLIES_POWER
 
 
 def sums() -> dict[str, Any]:
     """Devices, units, watts and kilograms of positions."""
-    supplies = When(device__model__device_type__slug=SUPPLIES_POWER, then=Value(0.0))
+    # A subquery takes less time than a join of all positions with the types.
+    suppliers = DeviceType.objects.filter(slug=SUPPLIES_POWER).order_by()
+    supplies = When(device__model__device_type__in=suppliers, then=Value(0.0))
     return {
         "devices_count": Count("pk"),
         "used_u": Sum(Ceil(effective("height_u"))),

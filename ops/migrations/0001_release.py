@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                 ('copies', models.JSONField(default=list, help_text='A list of location, size, verified_at, error and answers.')),
                 ('copy_count', models.PositiveSmallIntegerField(default=0, help_text='Good copies in locations that answer.')),
                 ('run', models.CharField(blank=True, help_text='The id of the run that made it.')),
-                ('recipients', models.JSONField(blank=True, help_text='The public keys that its encrypted copies were encrypted to; null without any.', null=True)),
+                ('recipients', models.JSONField(blank=True, help_text='The public keys of its encrypted copies; null where there are none.', null=True)),
                 ('manifest', models.JSONField(default=dict)),
             ],
             options={
