@@ -54,7 +54,8 @@ class EventFiles:
         return self.read_events([name for name in names if run_and_event(name)[0] not in closed])
 
     def event_names(self) -> list[str]:
-        return sorted(filter(EVENT.fullmatch, self.files.names(EVENTS)))
+        # Without their sizes: of a long history, a look at each file takes ten times as long as the names do.
+        return sorted(filter(EVENT.fullmatch, self.files.storage.listdir(EVENTS)[1]))
 
     def report_names(self) -> list[str]:
         """The reports of restore tests, without unfinished files."""

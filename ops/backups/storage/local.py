@@ -147,9 +147,11 @@ class PrivateFileSystemStorage(Storage):
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
         """Names of directories and of other entries; both empty where there is no such directory."""
+        inside = "any" if path in {"", "."} else f"{path}/any"
         try:
             with (
-                self.folder(f"{path}/any" if path not in {"", "."} else "any") as (folder, _),
+                self.folder(inside) as (folder, _),
+                self.translate_errors(inside),
                 os.scandir(folder) as found_here,
             ):
                 entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found_here]
