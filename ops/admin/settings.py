@@ -22,22 +22,13 @@ from ops.models import Backup, Run
 from ops.operations.retention_preview import RetentionPreview
 from ops.runs.context import get_context
 from ops.runs.descriptions import describe
+from ops.runs.setting_words import NUMBER_WORDS, name_of
 from ops.stored_settings import NUMBERS, Effective, StoredSettings, StoredSettingsIgnored
 from ops.utils.formatting import format_local, format_size, pluralize
 
 PAGE = "admin:ops_settings"
 SALT = "ops.admin.settings"
 NAMED_BACKUPS = 20
-WORDS: Mapping[str, tuple[str, str]] = {
-    "BACKUP_RETENTION_DAYS": ("Keep all backups for", "days"),
-    "BACKUP_KEEP_DAILY": ("After that, keep one backup of each of the last", "days"),
-    "BACKUP_KEEP_WEEKLY": ("and one of each of the last", "weeks"),
-    "BACKUP_KEEP_MONTHLY": ("and one of each of the last", "months"),
-    "BACKUP_KEEP_YEARLY": ("and one of each of the last", "years"),
-    "UNDO_KEEP_DAYS": ("Keep the previous database of a restore for", "days"),
-    "BACKUP_MAX_AGE_HOURS": ("Report the newest verified backup when it is older than", "hours"),
-}
-"""What each number means: the words before and after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +40,17 @@ class NumberPresenter:
 
     @property
     def before(self) -> str:
-        return WORDS[self.effective.name][0]
+        return NUMBER_WORDS[self.effective.name][0]
 
     @property
     def after(self) -> str:
-        return WORDS[self.effective.name][1]
+        return NUMBER_WORDS[self.effective.name][1]
 
     @property
     def mistakes(self) -> list[tuple[str, str, str]]:
         """The id of the field, its label, and what is wrong there."""
         errors = self.field.errors if self.field else ()
-        return [(f"id_{self.effective.name}", f"{self.before} … {self.after}", str(error)) for error in errors]
+        return [(f"id_{self.effective.name}", name_of(self.effective.name), str(error)) for error in errors]
 
     @property
     def default(self) -> int:
@@ -101,7 +92,7 @@ def number_field(name: str) -> forms.IntegerField:
     least, most = NUMBERS[name]
     fault = f"Enter a whole number from {least:,} to {most:,}."
     field = forms.IntegerField(
-        label=WORDS[name][0],
+        label=NUMBER_WORDS[name][0],
         min_value=least,
         max_value=most,
         show_hidden_initial=True,

@@ -15,11 +15,11 @@ from django.http import HttpResponse
 from django.test import Client
 
 from ops import stored_settings
-from ops.admin.settings import WORDS
 from ops.backups.engines.base import PreviousDatabase
 from ops.models import Run
 from ops.runs import index
 from ops.runs.context import get_context
+from ops.runs.setting_words import NUMBER_WORDS
 from ops.stored_settings import NUMBERS, StoredSettings
 from ops.utils import clock
 from tests.admin.support import messages_of, text
@@ -73,7 +73,7 @@ def deleted_by_dry_run(capsys: pytest.CaptureFixture[str]) -> set[str]:
 
 
 def test_page_has_words_for_every_number() -> None:
-    assert WORDS.keys() == NUMBERS.keys()
+    assert NUMBER_WORDS.keys() == NUMBERS.keys()
 
 
 def test_numbers_are_saved_recorded_and_shown_with_their_source(administrator: Client) -> None:

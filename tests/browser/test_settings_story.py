@@ -158,7 +158,7 @@ def test_retention_is_changed_after_a_mistake_and_a_question(site: Site, page: P
     page.goto(SETTINGS)
     check_looks(page, "settings")
     enter(page, "Keep all backups for", "a month")
-    enter(page, "and one of each of the last … years", "2")
+    enter(page, "Keep one backup of each of the last … years", "2")
     submit(page)
     field = page.get_by_label("Keep all backups for")
     expect(field).to_be_focused()
