@@ -19,6 +19,11 @@ class OpsError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
+    @property
+    def text(self) -> str:
+        """The message and the hint in one paragraph."""
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
 
 class PreconditionFailed(OpsError):
     """A condition for the operation is not met. Nothing was changed."""

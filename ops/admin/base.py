@@ -9,7 +9,6 @@ from django.db import connection, models, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 
 from ops import tasks
@@ -183,5 +182,4 @@ def preflight_command() -> str:
 
 def show_error(request: HttpRequest, error: OpsError) -> None:
     """Show the error and its hint as a message on the next page."""
-    text = format_html("{} {}", error.message, show_commands(error.hint)) if error.hint else error.message
-    messages.error(request, text)
+    messages.error(request, show_commands(error.text))

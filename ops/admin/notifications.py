@@ -80,7 +80,7 @@ class AddressForm(forms.Form):
             try:
                 CHECKS[self.kind](given)
             except PreconditionFailed as error:
-                self.add_error("url", f"{error.message} {error.hint}")
+                self.add_error("url", error.text)
         return {"url": given}
 
     def unsealed(self) -> str:
@@ -299,5 +299,5 @@ def configured() -> list[str]:
 
 def explain(error: OpsError | OSError) -> str:
     if isinstance(error, OpsError):
-        return " ".join(filter(None, (error.message, error.hint)))
+        return error.text
     return f"{conf.BACKUP_DIR} does not take the settings ({error.strerror}). Nothing was changed."

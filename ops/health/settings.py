@@ -11,9 +11,7 @@ def check_settings() -> CheckResult:
     try:
         stored_settings.decrypted(stored_settings.read())
     except StoredSettingsIgnored as error:
-        return CheckResult(
-            status=Status.DEGRADED, error="StoredSettingsIgnored", detail=f"{error.message} {error.hint}"
-        )
+        return CheckResult(status=Status.DEGRADED, error="StoredSettingsIgnored", detail=error.text)
     except OpsError as error:
         detail = f"No notification is sent to the targets in {stored_settings.FILE}: {error.message} Enter them again."
         return CheckResult(status=Status.DEGRADED, error="UnreadableTargets", detail=detail)

@@ -158,7 +158,7 @@ class Transfer:
 
     def note(self, error: OpsError | OSError) -> str:
         """Add its message, and the hint, to the errors of the run."""
-        message = redact(f"{error.message} {error.hint}".strip() if isinstance(error, OpsError) else str(error))
+        message = redact(error.text if isinstance(error, OpsError) else str(error))
         self.errors.append(message)
         self.run.log(f"{self.location.name}: {message}")
         return message
