@@ -112,11 +112,16 @@ def read() -> StoredSettings:
 
 def read_or_default() -> StoredSettings:
     """As `read`, but a file that is ignored is logged."""
+    return read_with_fault()[0]
+
+
+def read_with_fault() -> tuple[StoredSettings, StoredSettingsIgnored | None]:
+    """As `read_or_default`, and why the file is ignored."""
     try:
-        return read()
+        return read(), None
     except StoredSettingsIgnored as error:
         logger.warning("%s", error.message)
-        return StoredSettings()
+        return StoredSettings(), error
 
 
 def write(stored: StoredSettings) -> None:
@@ -142,12 +147,8 @@ def number(name: str, stored: StoredSettings) -> Effective:
 
 def policy(*, days: int | None = None) -> Policy:
     """The retention policy; `days` replaces BACKUP_RETENTION_DAYS. While the file is ignored, all backups are kept."""
-    try:
-        stored, unknown = read(), False
-    except StoredSettingsIgnored as error:
-        logger.warning("%s", error.message)
-        stored, unknown = StoredSettings(), True
-    found = replace(policy_of(stored), unknown=unknown)
+    stored, fault = read_with_fault()
+    found = replace(policy_of(stored), unknown=fault is not None)
     return found if days is None else replace(found, days=days)
 
 
@@ -159,11 +160,8 @@ def policy_of(stored: StoredSettings) -> Policy:
 
 def undo_keep_days() -> int:
     """Days for which the previous database is kept; as many as possible while the file is ignored."""
-    try:
-        return int(number("UNDO_KEEP_DAYS", read()).value)
-    except StoredSettingsIgnored as error:
-        logger.warning("%s", error.message)
-        return NUMBERS["UNDO_KEEP_DAYS"][1]
+    stored, fault = read_with_fault()
+    return NUMBERS["UNDO_KEEP_DAYS"][1] if fault else int(number("UNDO_KEEP_DAYS", stored).value)
 
 
 def max_age_hours() -> int:
@@ -179,12 +177,12 @@ def heartbeat_url() -> str:
     return str(secret("HEARTBEAT_URL").value)
 
 
-def secret(name: str) -> Effective:
-    """One of `SECRETS`; the project's value, or the default, while the file cannot be read."""
+def secret(name: str, stored: StoredSettings | None = None) -> Effective:
+    """One of `SECRETS`, of `stored` or of the file; the project's value, or the default, while it cannot be read."""
     if source_of(name):
         return effective(name, {})
     try:
-        return effective(name, decrypted(read()))
+        return effective(name, decrypted(read() if stored is None else stored))
     except OpsError as error:
         logger.warning("%s cannot be read from %s: %s", name, FILE, error.message)
         return effective(name, {})

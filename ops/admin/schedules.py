@@ -53,7 +53,7 @@ def overview(admin: IndexAdmin[Run], request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         require_administrator(request)
         data = with_default(request.POST)
-    stored, fault = read_stored()
+    stored, fault = stored_settings.read_with_fault()
     forms = make_forms(stored, data) if request.user.is_superuser else {}
     if data is not None and all(form.is_valid() for form in forms.values()):
         if save(request, forms, data):
@@ -66,14 +66,6 @@ def overview(admin: IndexAdmin[Run], request: HttpRequest) -> HttpResponse:
 def require_viewer(admin: IndexAdmin[Run], request: HttpRequest) -> None:
     if not admin.has_view_permission(request):
         raise PermissionDenied
-
-
-def read_stored() -> tuple[StoredSettings, StoredSettingsIgnored | None]:
-    """The stored settings, or the defaults and why they are ignored."""
-    try:
-        return stored_settings.read(), None
-    except StoredSettingsIgnored as error:
-        return StoredSettings(), error
 
 
 def timing_of(schedule: BuiltIn, stored: StoredSettings) -> Timing | None:

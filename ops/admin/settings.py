@@ -69,6 +69,7 @@ class NumbersForm(forms.Form):
     """
 
     def __init__(self, stored: StoredSettings, data: Any = None) -> None:
+        self.stored = stored
         self.numbers = [stored_settings.number(name, stored) for name in NUMBERS]
         changeable = [each for each in self.numbers if not each.is_fixed]
         super().__init__(data, initial={each.name: each.value for each in changeable})
@@ -110,60 +111,64 @@ def number_field(name: str) -> forms.IntegerField:
 def page(admin: IndexAdmin[Backup], request: HttpRequest) -> HttpResponse:
     """For superusers. A change that lets the next pruning delete backups is confirmed first."""
     require_administrator(request)
-    stored = stored_settings.read_or_default()
+    stored, ignored = stored_settings.read_with_fault()
     posted = request.POST if request.method == "POST" else None
     if posted and posted.get("default") in NUMBERS:
-        return change(admin, request, NumbersForm(stored), {posted["default"]: None})
+        return change(admin, request, NumbersForm(stored), ignored, {posted["default"]: None})
     if posted and posted.get("action") in {"save", "edit"}:
         form = NumbersForm(stored, posted)
-        is_complete = posted["action"] == "save" and form.is_valid()
-        return change(admin, request, form, form.changed) if is_complete else show(admin, request, form)
-    return HttpResponseRedirect(reverse(PAGE)) if posted is not None else show(admin, request, NumbersForm(stored))
+        if posted["action"] == "save" and form.is_valid():
+            return change(admin, request, form, ignored, form.changed)
+        return show(admin, request, form, ignored)
+    if posted is not None:
+        return HttpResponseRedirect(reverse(PAGE))
+    return show(admin, request, NumbersForm(stored), ignored)
 
 
-def show(admin: IndexAdmin[Backup], request: HttpRequest, form: NumbersForm, error: str = "") -> HttpResponse:
-    """The page, with an `error` that is of no single field."""
+def show(
+    admin: IndexAdmin[Backup],
+    request: HttpRequest,
+    form: NumbersForm,
+    ignored: StoredSettingsIgnored | None,
+    error: str = "",
+) -> HttpResponse:
+    """The page, with an `error` that is of no single field. `ignored` is why the stored settings are not used."""
     # ``focus-mistake.js`` focuses the first.
     for position, name in enumerate(form.errors):
         form.fields[name].widget.attrs |= {"aria-describedby": f"id_{name}_about id_{name}_error"}
         if not position:
             form.fields[name].widget.attrs["autofocus"] = True
-    numbers = list(form.presenters())
+    numbers, policy = list(form.presenters()), stored_settings.policy_of(form.stored)
     return admin.render(
         request,
         "ops/admin/settings.html",
         title="Settings",
-        ignored=find_ignored(),
+        ignored=ignored,
         error=error,
         form=form,
         numbers=numbers,
         mistakes=[mistake for each in numbers for mistake in each.mistakes],
         has_fixed=any(each.effective.is_fixed for each in numbers),
         has_changeable=any(not each.effective.is_fixed for each in numbers),
-        long_run=long_run(stored_settings.policy_of(stored_settings.read_or_default())),
-        locations=location_facts(),
-        notifications=notification_facts(),
-        schedules=schedule_facts(),
+        long_run=long_run(policy),
+        locations=location_facts(policy),
+        notifications=notification_facts(form.stored),
+        schedules=schedule_facts(form.stored),
         facts=facts(),
         changes_url=changes_url(),
         opts=None,
     )
 
 
-def find_ignored() -> StoredSettingsIgnored | None:
-    """Why the stored settings are not used; None if they are."""
-    try:
-        stored_settings.read()
-    except StoredSettingsIgnored as error:
-        return error
-    return None
-
-
 # --- Changes ----------------------------------------------------------------------------------------------------------
 
 
 def change(
-    admin: IndexAdmin[Backup], request: HttpRequest, form: NumbersForm, numbers: Mapping[str, int | None]
+    admin: IndexAdmin[Backup],
+    request: HttpRequest,
+    form: NumbersForm,
+    ignored: StoredSettingsIgnored | None,
+    numbers: Mapping[str, int | None],
 ) -> HttpResponse:
     """Save `numbers`, or ask first if the next pruning would delete more than without them."""
     try:
@@ -173,7 +178,7 @@ def change(
             return confirm(admin, request, preview)
         result = operations.change_numbers(context, new_run(request, Run.Kind.SETTINGS), numbers)
     except (OpsError, OSError) as error:
-        return show(admin, request, form, explain(error))
+        return show(admin, request, form, ignored, explain(error))
     if result.changes:
         saved = format_html_join(" ", "{}", ((sentence,) for sentence in describe(result)))
         messages.success(request, format_html("The settings were saved. {}", saved))

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import connection
 
 from ops import stored_settings
-from ops.admin.dashboard.locations import card_of, describe
+from ops.admin.dashboard.locations import LocationCard, card_of, describe
 from ops.admin.kept import stored_sizes
 from ops.admin.notifications import labels
 from ops.backups.locations.coverage import KnownLocation
@@ -25,7 +25,7 @@ from ops.health.recovery import read_kits
 from ops.schedules import timetable
 from ops.schedules.builtin import BUILT_IN
 from ops.schedules.builtin import describe as describe_timing
-from ops.stored_settings import Effective
+from ops.stored_settings import Effective, StoredSettings
 from ops.utils import clock
 from ops.utils.formatting import format_size, join_names, pluralize, time_zone_name
 
@@ -79,15 +79,15 @@ class LocationFacts:
     facts: tuple[Fact, ...]
 
 
-def location_facts() -> list[LocationFacts]:
-    """BACKUP_DIR, and the others as the last run that copied backups found them."""
+def location_facts(policy: Policy) -> list[LocationFacts]:
+    """BACKUP_DIR, whose backups `policy` keeps, and the others as the last run that copied backups found them."""
     try:
         here, *others = read_locations()
         configured = {each.name: each for each in read_settings(conf.BACKUP_LOCATIONS)}
     except OpsError as error:
         here, others, configured = KnownLocation(name=LOCAL, address=str(conf.BACKUP_DIR), type="directory"), [], {}
         return [local_facts(here, problem=error.message)]
-    return [local_facts(here), *(other_facts(each, configured[each.name]) for each in others)]
+    return [local_facts(here), *(other_facts(each, configured[each.name], policy) for each in others)]
 
 
 def local_facts(here: KnownLocation, *, problem: str = "") -> LocationFacts:
@@ -101,7 +101,7 @@ def local_facts(here: KnownLocation, *, problem: str = "") -> LocationFacts:
     )
 
 
-def other_facts(known: KnownLocation, configured: LocationSettings) -> LocationFacts:
+def other_facts(known: KnownLocation, configured: LocationSettings, policy: Policy) -> LocationFacts:
     card = card_of(known, clock.now(), with_commands=True)
     return LocationFacts(
         name=card.name,
@@ -109,26 +109,26 @@ def other_facts(known: KnownLocation, configured: LocationSettings) -> LocationF
         where=source("BACKUP_LOCATIONS"),
         problem=card.problem,
         commands=card.commands,
-        facts=tuple(facts_of(card.kind, card.copies, card.answered, card.free, configured)),
+        facts=tuple(facts_of(card, configured, policy)),
     )
 
 
-def facts_of(kind: str, copies: str, answered: str, free: str, configured: LocationSettings) -> Iterator[Fact]:
-    yield Fact(name="Kind", value=kind)
-    yield Fact(name="Copies", value=copies)
+def facts_of(card: LocationCard, configured: LocationSettings, policy: Policy) -> Iterator[Fact]:
+    yield Fact(name="Kind", value=card.kind)
+    yield Fact(name="Copies", value=card.copies)
     is_own = any(getattr(configured, field) is not None for field in POLICY_FIELDS.values())
-    policy = describe_policy(configured.policy(stored_settings.policy()))
-    yield Fact(name="Keeps", value=policy if is_own else "as BACKUP_DIR does")
+    kept = describe_policy(configured.policy(policy)) if is_own else "as BACKUP_DIR does"
+    yield Fact(name="Keeps", value=kept)
     if configured.lock_days:
         yield Fact(name="Locked", value=f"nobody can delete a new copy for {pluralize(configured.lock_days, 'day')}")
-    yield Fact(name="Last run", value=", ".join(filter(None, (answered, free))))
+    yield Fact(name="Last run", value=", ".join(filter(None, (card.answered, card.free))))
 
 
 # --- Notifications and schedules --------------------------------------------------------------------------------------
 
 
-def notification_facts() -> list[Fact]:
-    targets, heartbeat = stored_settings.secret("NOTIFY_URLS"), stored_settings.secret("HEARTBEAT_URL")
+def notification_facts(stored: StoredSettings) -> list[Fact]:
+    targets, heartbeat = (stored_settings.secret(name, stored) for name in ("NOTIFY_URLS", "HEARTBEAT_URL"))
     beat = labels([heartbeat.value]) if heartbeat.value else []
     return [
         Fact(name="Targets", value=join_names(labels(targets.value)) or "none: nothing is sent", where=targets.where),
@@ -136,16 +136,15 @@ def notification_facts() -> list[Fact]:
     ]
 
 
-def schedule_facts() -> list[Fact]:
+def schedule_facts(stored: StoredSettings) -> list[Fact]:
     """When each schedule starts; nothing where there is no worker that takes its runs."""
     if not timetable.is_installed() or not conf.OPS_CELERY_APP:
         return []
-    stored = stored_settings.read_or_default().schedules
     return [
         Fact(
             name=each.name,
-            value=describe_timing(stored.get(each.task, each.default)),
-            where="set here" if each.task in stored else "default",
+            value=describe_timing(stored.schedules.get(each.task, each.default)),
+            where="set here" if each.task in stored.schedules else "default",
         )
         for each in BUILT_IN
         if each.default

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psycopg2
 import pyrage
@@ -321,6 +322,14 @@ def test_page_shows_locations_keys_and_limits_without_secrets(
         assert words in shown
     assert CANARY not in text(administrator.get(PAGE))
     assert settings.BACKUP_AGE_IDENTITY[0] not in shown
+
+
+def test_page_reads_the_stored_settings_once(administrator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(administrator, BACKUP_RETENTION_DAYS="30")
+    read = mock.Mock(wraps=stored_settings.read)
+    monkeypatch.setattr(stored_settings, "read", read)
+    administrator.get(PAGE)
+    assert read.call_count == 1
 
 
 def test_page_of_a_site_with_invalid_locations_says_so(administrator: Client, settings: Any) -> None:
