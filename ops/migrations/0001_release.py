@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
                 'ordering': ('-taken_at',),
                 'permissions': (('make_backup', 'Can make a backup'), ('verify_backup', 'Can verify a backup'), ('pin_backup', 'Can pin a backup so that it is never pruned'), ('restore_backup', 'Can restore a backup')),
                 'default_permissions': ('view', 'delete'),
-                'indexes': [models.Index(fields=['-taken_at'], name='ops_backup_taken'), models.Index(fields=['origin', '-taken_at'], name='ops_backup_origin_taken'), models.Index(fields=['verified_level', '-taken_at'], name='ops_backup_verified_taken'), models.Index(condition=models.Q(('recipients__isnull', False)), fields=['-taken_at'], name='ops_backup_encrypted_taken')],
+                'indexes': [models.Index(fields=['-taken_at'], name='ops_backup_taken'), models.Index(fields=['origin', '-taken_at'], name='ops_backup_origin_taken'), models.Index(fields=['verified_level', '-taken_at'], name='ops_backup_verified_taken'), models.Index(condition=models.Q(('recipients__isnull', False)), fields=['-taken_at'], name='ops_backup_encrypted_taken'), models.Index(condition=models.Q(('suspicion', 'undecided')), fields=['taken_at'], name='ops_backup_undecided_taken'), models.Index(fields=['size'], name='ops_backup_size')],
             },
         ),
         migrations.CreateModel(
