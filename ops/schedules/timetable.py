@@ -65,16 +65,19 @@ def is_missed(due: dt.datetime | None, now: dt.datetime) -> bool:
     return due is not None and due < now - GRACE_PERIOD
 
 
-def runs_on(task: "PeriodicTask", day: dt.date) -> bool:
-    """Whether `task` is scheduled on `day`; False for those without days, such as solar events."""
+def scheduled_days(task: "PeriodicTask", days: Iterable[dt.date]) -> set[dt.date]:
+    """Those of `days` on which `task` is scheduled; none for those without days, such as solar events."""
     if task.interval:
-        return bool(task.interval.schedule.run_every <= dt.timedelta(days=1))
+        return set(days) if task.interval.schedule.run_every <= dt.timedelta(days=1) else set()
     crontab = schedule_of(task) if task.crontab else None
-    return crontab is not None and (
-        day.isoweekday() % 7 in crontab.day_of_week
+    return {
+        day
+        for day in days
+        if crontab is not None
+        and day.isoweekday() % 7 in crontab.day_of_week
         and day.day in crontab.day_of_month
         and day.month in crontab.month_of_year
-    )
+    }
 
 
 def find_missed(alias: str) -> list[tuple[str, dt.datetime]]:

@@ -31,12 +31,13 @@ def read_history(*, today: dt.date, since: dt.datetime, schedules: Sequence[Any]
     known = from_runs.keys() | from_backups.keys()
     begin = min(known, default=today)
     dates = [first_day(today) + dt.timedelta(days=number) for number in range(WEEKS * DAYS)]
+    expected = {day for schedule in schedules for day in timetable.scheduled_days(schedule, dates)}
     days = [
         _day(
             date,
             from_runs.get(date, {}),
             from_backups.get(date, {}),
-            expected=date >= begin and any(timetable.runs_on(schedule, date) for schedule in schedules),
+            expected=date >= begin and date in expected,
         )
         for date in dates
     ]
