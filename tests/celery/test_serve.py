@@ -176,7 +176,7 @@ def redis_of(serving: Running) -> int:
 def test_second_serve_needs_another_database(home: Path, tmp_path: Path) -> None:
     second = Path(shutil.copytree(home, tmp_path / "second"))
     with served(home) as (one, port), served(second) as (two, _):
-        again = manage(home, "serve", "--port", "0")
+        again = manage(home, "serve", "--port", "0", BACKUP_SIGNING_KEY="a key of its own")
         assert again.returncode == 1
         assert again.stderr == (
             f"CommandError: This database is already served at http://127.0.0.1:{port}/ by process {one.process.pid}; "
