@@ -47,12 +47,17 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         while not self.over.wait(0.0005):
-            for suffix in ("", "-wal", "-shm", "-journal"):
-                try:
-                    mode = os.stat(f"{self.path}{suffix}").st_mode & 0o777  # noqa: PTH116
-                except FileNotFoundError:
-                    continue
-                self.seen.add((suffix, mode))
+            self.look()
+        # A process may end before this thread has looked at the file that it has made.
+        self.look()
+
+    def look(self) -> None:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            try:
+                mode = os.stat(f"{self.path}{suffix}").st_mode & 0o777  # noqa: PTH116
+            except FileNotFoundError:
+                continue
+            self.seen.add((suffix, mode))
 
 
 @pytest.mark.parametrize("maker", MAKERS)
