@@ -139,5 +139,5 @@ def test_printed_command_starts_the_site_on_postgresql(deployed: Machine) -> Non
         answer = deployed.curl(f"https://homerack.test:{deployed.https_port}/health/").text
         return answer.startswith("{") and json.loads(answer)["database_type"] == "postgresql"
 
-    eventually(is_healthy)
+    eventually(is_healthy, within=60)
     assert deployed.query("SELECT count(*) FROM devices WHERE custom_name LIKE '% é ✓'") == "9"
