@@ -1,12 +1,13 @@
 """The pre-restore backup: of the live database before the swap, or of the previous database after it.
 
-Nobody writes to the previous database, so a backup of it blocks nobody. It is possible where whole databases are
+The previous database gets no writes, so a backup of it blocks no user. It is possible where whole databases are
 swapped. The swap itself records in the comment of the previous database that its backup is due
 (`PreviousDatabase.backup_due`), so that a process that is killed at any moment leaves either the live database
 unchanged or this record. While it is there, nothing drops the previous database, and the next backup run makes the
 backup.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -30,14 +31,6 @@ MAKE_IT = "Make it: manage.py backup_database"
 
 class PreBackupFailed(OpsError):
     """The live database cannot be backed up. Nothing was changed."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(
-            message,
-            hint
-            or "If the database is damaged, skip that backup with --no-pre-backup. The previous database is kept all"
-            " the same, and undo_restore returns to it.",
-        )
 
 
 def is_made_afterwards(context: OpsContext, *, backup_first: bool) -> bool:
@@ -66,32 +59,35 @@ def require_backup_possible(context: OpsContext, run: RunRecorder) -> None:
     """
     kind = Kind(context.kind())
     run.report(Progress(stage=Stage.READ))
-    try:
+    with failing_before_the_restore():
         require_space(engine=context.engine, repository=context.repository, kind=kind)
         with context.engine.snapshot(kind=kind, excluded=exclusions()) as snapshot:
             run.report(Progress(stage=Stage.READ, total=snapshot.size))
             for _block in snapshot.stream(lambda progress: run.report(replace(progress, stage=Stage.READ))):
                 pass
             snapshot.tables()
-    except Cancelled:
-        raise
-    except OpsError as error:
-        raise cannot_back_up(error) from error
 
 
 def back_up_first(context: OpsContext, run: RunRecorder) -> str:
     """Back up the live database, whose writes are blocked. Returns the name. Raises PreBackupFailed."""
-    try:
+    with failing_before_the_restore():
         return make_backup(context, run, origin=Origin.PRE_RESTORE).name
+
+
+@contextlib.contextmanager
+def failing_before_the_restore() -> Iterator[None]:
+    """Errors of the block are raised as PreBackupFailed."""
+    try:
+        yield
     except Cancelled:
         raise
     except OpsError as error:
-        raise cannot_back_up(error) from error
-
-
-def cannot_back_up(error: OpsError) -> PreBackupFailed:
-    why = error.message.rstrip(".")
-    return PreBackupFailed(f"The database could not be backed up before the restore: {why}. Nothing was changed.")
+        why = error.message.rstrip(".")
+        raise PreBackupFailed(
+            f"The database could not be backed up before the restore: {why}. Nothing was changed.",
+            "If the database is damaged, skip that backup with --no-pre-backup. The previous database is kept all the"
+            " same, and undo_restore returns to it.",
+        ) from error
 
 
 def find_replaced(context: OpsContext, run: RunRecorder) -> tuple[PreviousDatabase | None, str]:

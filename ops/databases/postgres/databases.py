@@ -18,6 +18,7 @@ from ops.databases.postgres.refusal import NOT_ADMITTED, OF_ONE_DATABASE, Refuse
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
+COMMENT = "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
 OPS_COMMENT = "made by ops; may be dropped"
 OPS_CONNECTION_LIMIT = 1_700_001
 """A connection limit by which a database of ours is recognised."""
@@ -304,8 +305,7 @@ def drop_claimed(connection: Connection, claimed: Collection[str], *, spared: Co
 
 def comment_and_size(connection: Connection, name: str) -> tuple[str, int] | None:
     """The comment of the database and its size in bytes; None when there is no such database."""
-    query = "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
-    for (comment,) in select(connection, query, [name]):
+    for (comment,) in select(connection, COMMENT, [name]):
         return comment, size(connection, name)
     return None
 

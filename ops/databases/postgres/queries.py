@@ -1,8 +1,11 @@
 """Short forms of queries."""
 
+import contextlib
 from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from typing import Any
 
+import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import Composable
@@ -36,3 +39,13 @@ def fetch_column(cursor: Cursor, query: Query, parameters: Parameters = None) ->
     """The first column of all rows of `query`."""
     cursor.execute(query, parameters)
     return [row[0] for row in cursor.fetchall()]
+
+
+def cancel_until_done(work: Sequence[Future[Any]], connections: Sequence[Connection]) -> None:
+    """Cancel the queries of the threads that do `work` on `connections`, until all of them have ended."""
+    while running := [each for each in work if not each.done()]:
+        for connection in connections:
+            with contextlib.suppress(psycopg2.Error):
+                connection.cancel()
+        # Between two queries nothing is cancelled.
+        wait(running, timeout=0.1)

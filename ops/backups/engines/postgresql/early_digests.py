@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Collection, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -10,6 +10,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from ops.backups.engines.base import Tables
 from ops.backups.engines.postgresql.table_digests import read_digests
 from ops.databases.postgres.connection import ConnectionInfo
+from ops.databases.postgres.queries import cancel_until_done
 from ops.databases.postgres.refusal import Refused
 from ops.utils.progress import Stage, no_progress
 
@@ -39,11 +40,7 @@ class EarlyDigests:
     def end(self) -> None:
         """End the query that is running, and begin no other."""
         self._executor.shutdown(wait=False, cancel_futures=True)
-        while running := [reading for reading in self._reading if not reading.done()]:
-            with contextlib.suppress(psycopg2.Error):
-                self._connection.cancel()
-            # Between two queries nothing is cancelled.
-            wait(running, timeout=0.1)
+        cancel_until_done(self._reading, [self._connection])
 
 
 class NoDigests(EarlyDigests):

@@ -21,7 +21,7 @@ from ops.backups.engines.postgresql.dump_loader import (
     translate_error,
 )
 from ops.backups.engines.postgresql.dump_reader import Statement
-from ops.databases.postgres.queries import select
+from ops.databases.postgres.queries import cancel_until_done, select
 from ops.databases.postgres.refusal import Refused
 from ops.utils.progress import ProgressCallback, no_progress
 
@@ -175,9 +175,4 @@ class Batch:
         with self._changed:
             self._waiting.clear()
             self._changed.notify_all()
-        while running := [work for work in working if not work.done()]:
-            for connection in self._connections:
-                with contextlib.suppress(psycopg2.Error):
-                    connection.cancel()
-            # Between two statements nothing is cancelled.
-            wait(running, timeout=0.1)
+        cancel_until_done(working, self._connections)

@@ -20,7 +20,7 @@ from ops.databases.postgres import client_programs
 from ops.databases.postgres.client_programs import ClientPrograms
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.properties import read_all
-from ops.databases.postgres.queries import fetch_column, fetch_row, fetch_value
+from ops.databases.postgres.queries import cancel_until_done, fetch_column, fetch_row, fetch_value
 from ops.databases.postgres.revoked import how_to_grant, unreadable
 from ops.errors import PreconditionFailed, ToolFailed
 from ops.utils.formatting import join_names, pluralize
@@ -125,9 +125,7 @@ def count_in_background(connection: Connection, excluded: Collection[str]) -> It
         try:
             yield counted
         finally:
-            if not counted.done():
-                with contextlib.suppress(psycopg2.Error):
-                    connection.cancel()
+            cancel_until_done([counted], [connection])
 
 
 def tables_of(counted: Future[Tables], address: ConnectionInfo) -> Tables:

@@ -10,7 +10,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.base import PreviousDatabase
 from ops.backups.engines.postgresql.table_digests import UNDO_SCHEMA
-from ops.databases.postgres.databases import suffixed_name
+from ops.databases.postgres.databases import COMMENT, suffixed_name
 from ops.databases.postgres.differences import NotKept
 from ops.databases.postgres.queries import fetch_column, fetch_value
 from ops.errors import PreconditionFailed
@@ -20,7 +20,6 @@ PREVIOUS = "_ops_undo"
 """The suffix that the live database's name gets as that of the previous database."""
 READ_ONLY = "-c default_transaction_read_only=on"
 """An option for sessions that only read the previous database."""
-COMMENT = "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
 SCHEMA = """
 SELECT coalesce(obj_description(n.oid, 'pg_namespace'), ''),
        (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c
