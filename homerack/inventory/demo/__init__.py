@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from homerack.inventory.demo.catalogue import BRANDS, MODELS, TYPES
 from homerack.inventory.demo.lab import CABLES, DEVICES, RACKS
@@ -135,30 +135,21 @@ def load_devices(added: Counter[str], models: Mapping[ModelKey, DeviceModel], ra
 def load_cables(added: Counter[str]) -> None:
     """Those whose two ports are free."""
     devices = {device.custom_name: device for device in devices_of_demo()}
-    connected = Q(from_device__in=devices.values()) | Q(to_device__in=devices.values())
-    taken = set()
-    for cable in Cable.objects.filter(connected):
-        taken |= {end(cable.from_device_id, cable.from_port), end(cable.to_device_id, cable.to_port)}
     for from_name, from_port, to_name, to_port, kind, length, routing in CABLES:
-        ends = {end(devices[from_name].pk, from_port), end(devices[to_name].pk, to_port)}
-        if taken.isdisjoint(ends):
-            Cable.objects.create(
-                from_device=devices[from_name],
-                from_port=from_port,
-                to_device=devices[to_name],
-                to_port=to_port,
-                cable_type=kind,
-                calculated_length_m=length,
-                routing_path=routing,
-            )
-            taken |= ends
+        cable = Cable(
+            from_device=devices[from_name],
+            from_port=from_port,
+            to_device=devices[to_name],
+            to_port=to_port,
+            cable_type=kind,
+            calculated_length_m=length,
+            routing_path=routing,
+        )
+        if not cable.find_at(cable.from_device, from_port) and not cable.find_at(cable.to_device, to_port):
+            cable.save()
             added["cables"] += 1
 
 
 def devices_of_demo() -> QuerySet[Device]:
     """Newest first: by name, the oldest of each stays in a dictionary."""
     return Device.objects.filter(custom_name__in=[device[0] for device in DEVICES]).order_by("-pk")
-
-
-def end(device: int, port: str | None) -> tuple[int, str]:
-    return device, (port or "").casefold()
