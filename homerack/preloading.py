@@ -5,8 +5,12 @@ from importlib import import_module
 from django.conf import settings
 from django.db import connection
 
+from homerack.postgresql import retry_budget
+
 
 def import_pages() -> None:
+    """For web servers, which limit how long a statement takes."""
+    retry_budget.limit_statements()
     import_module(settings.ROOT_URLCONF)
     import_pool()
 

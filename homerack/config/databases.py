@@ -81,6 +81,7 @@ def read_pool_settings() -> dict[str, Any]:
             "ATTEMPTS": env.get_int("DB_CONNECT_RETRY_MAX_ATTEMPTS", default=5, minimum=1),
             "DELAY": env.get_seconds("DB_CONNECT_RETRY_DELAY", default=2),
         },
+        "STATEMENT_TIMEOUT": env.get_seconds("DB_STATEMENT_TIMEOUT", default=10),
         "ECHO": env.get_bool("DB_ECHO", default=False),
     }
 

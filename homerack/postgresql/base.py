@@ -4,17 +4,24 @@
 
     "POOL": {"SIZE": 20, "MAX_OVERFLOW": 10, "TIMEOUT": 30}   # SIZE 0, or no POOL: Django's persistent connections
     "CONNECT_RETRY": {"ATTEMPTS": 5, "DELAY": 2}
+    "STATEMENT_TIMEOUT": 10
     "ECHO": False
+
+``STATEMENT_TIMEOUT`` limits, in web processes, the seconds of each statement and of each other wait for the server (0
+or missing: no limit). The server cancels a statement shortly before that; `homerack.postgresql.deadlines` needs no help
+of the server.
 
 ``CONN_MAX_AGE`` is the maximum age of a pooled connection, ``CONN_HEALTH_CHECKS`` whether it is tested at check-out. A
 connection is checked in where Django checks a persistent one: when a request or a task begins and ends
 (``close_old_connections``), and whenever it is closed.
 """
 
+import math
 import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -22,14 +29,17 @@ from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from django.db.backends.postgresql.psycopg_any import IsolationLevel, is_psycopg3
 from django.db.backends.signals import connection_created
+from django.db.utils import DatabaseErrorWrapper, OperationalError
 from django.utils.asyncio import async_unsafe
+from django.utils.functional import cached_property
 from psycopg2.extensions import connection
 
 from homerack.postgresql import query_logging, retry_budget
 from homerack.postgresql.creation import DatabaseCreation
+from homerack.postgresql.deadlines import has_expired
 from homerack.postgresql.registry import pools
 from homerack.postgresql.retry import RetryPolicy, connect_with_retry
-from homerack.postgresql.session import open_session
+from homerack.postgresql.session import WRITABLE_ONLY, connect, open_session, server_of
 
 if TYPE_CHECKING:
     from homerack.postgresql.pool import CheckedOut, ConnectionPool
@@ -42,6 +52,23 @@ if is_psycopg3:
 
 IDLE_IN_TRANSACTION_TIMEOUT = 600_000
 """Milliseconds after which the server ends a session that is idle in a transaction, and so holds locks."""
+CANCEL_AT = 0.9
+"""The part of the limit after which the server cancels a statement: so a slow statement does not cost the session."""
+READ_ONLY_TRANSACTION = "25006"
+"""SQLSTATE of a write that a standby or a read-only server refused."""
+
+
+class CommitUnknown(OperationalError):
+    """The connection was lost during COMMIT: it is not known whether the transaction was committed."""
+
+
+class ErrorObserver(DatabaseErrorWrapper):
+    """Django's, which shows each error of psycopg2 to the wrapper as well."""
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        if exc_value is not None:
+            self.wrapper.note_error(exc_value)  # type: ignore[attr-defined]  # missing in django-stubs
+        super().__exit__(exc_type, exc_value, traceback)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -76,6 +103,37 @@ class DatabaseWrapper(base.DatabaseWrapper):
         with retry_budget.with_budget(limits):
             yield
 
+    # --- Limits and errors ---------------------------------------------------------------------------------------
+
+    @property
+    def statement_limit(self) -> float | None:
+        """Seconds, or None without a limit."""
+        return (retry_budget.statements_are_limited() and self.settings_dict.get("STATEMENT_TIMEOUT")) or None
+
+    @cached_property
+    def wrap_database_errors(self) -> ErrorObserver:
+        return ErrorObserver(self)
+
+    def note_error(self, error: BaseException) -> None:
+        """Replace the idle sessions of a server that does not answer, or that must be writable and is not."""
+        if self._checked_out is None:
+            return
+        pool, raw = self._checked_out.pool, self._checked_out.connection
+        refused = pool.settings.writable and getattr(error, "pgcode", None) == READ_ONLY_TRANSACTION
+        if refused or has_expired(raw):
+            pool.retire(server_of(raw))
+
+    def _commit(self) -> None:
+        """Django's, which tells a COMMIT whose outcome is unknown from one that failed."""
+        raw = self.connection
+        try:
+            super()._commit()  # type: ignore[misc]  # missing in django-stubs
+        except OperationalError as error:
+            if raw is None or not raw.closed:
+                raise
+            text = "The connection was lost during COMMIT: it is not known whether the transaction was committed."
+            raise CommitUnknown(text) from error
+
     # --- Getting a connection ------------------------------------------------------------------------------------
 
     @property
@@ -94,8 +152,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
         settings, policy = self.settings_dict, self._retry_policy()
         params = self.get_connection_params() | {"options": self._startup_options()}
 
+        limit = self.statement_limit
+
         def connect() -> connection:
-            return connect_with_retry(open_session, params, policy=policy, budget=retry_budget.current())
+            raw: connection = connect_with_retry(
+                partial(open_session, limit=limit),
+                params,
+                policy=policy,
+                budget=retry_budget.current(),
+                deadline=retry_budget.deadline(),
+            )
+            return raw
 
         return ConnectionPool(
             name=self.alias,
@@ -103,9 +170,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
             settings=PoolSettings(
                 size=settings["POOL"]["SIZE"],
                 max_overflow=settings["POOL"].get("MAX_OVERFLOW", 10),
-                timeout=settings["POOL"].get("TIMEOUT", 30),
+                timeout=min(settings["POOL"].get("TIMEOUT", 30), limit or math.inf),
                 recycle=settings["CONN_MAX_AGE"],
                 pre_ping=settings["CONN_HEALTH_CHECKS"],
+                writable=settings["OPTIONS"].get("target_session_attrs") in WRITABLE_ONLY,
             ),
         )
 
@@ -115,10 +183,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _startup_options(self) -> str:
         """The session defaults, which ``DISCARD ALL`` returns to; options of the settings come last and win."""
-        options = {"TimeZone": self.timezone_name, "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT}
+        options: dict[str, Any] = {
+            "TimeZone": self.timezone_name,
+            "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT,
+        }
         if level := self.settings_dict["OPTIONS"].get("isolation_level"):
             level_name = IsolationLevel(level).name.lower().replace("_", r"\ ")
             options["default_transaction_isolation"] = level_name
+        if limit := self.statement_limit:
+            options["statement_timeout"] = max(1, round(limit * CANCEL_AT * 1000))
         ours = " ".join(f"-c {name}={value}" for name, value in options.items())
         return f"{ours} {self.settings_dict['OPTIONS'].get('options', '')}".rstrip()
 
@@ -136,7 +209,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.check_settings()
         self.in_atomic_block = self.needs_rollback = self.closed_in_transaction = self.errors_occurred = False
         self.savepoint_ids, self.atomic_blocks, self.run_on_commit = [], [], []
-        self._checked_out = pool.check_out(pool_timeout=retry_budget.current().pool_timeout)
+        with retry_budget.ending_after(self.statement_limit):
+            self._checked_out = pool.check_out(pool_timeout=retry_budget.current().pool_timeout)
         self._checked_out.bind_owner(self)
         self.connection = self._checked_out.connection
         self.autocommit = True
@@ -148,9 +222,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
     @async_unsafe
     def get_new_connection(self, conn_params: dict[str, Any]) -> connection:
         """A connection without a pool."""
-        raw: connection = connect_with_retry(
-            super().get_new_connection, conn_params, policy=self._retry_policy(), budget=retry_budget.current()
-        )
+        limit = self.statement_limit
+        with retry_budget.ending_after(limit):
+            raw: connection = connect_with_retry(
+                partial(connect, limit=limit, by=self._open),
+                conn_params,
+                policy=self._retry_policy(),
+                budget=retry_budget.current(),
+                deadline=retry_budget.deadline(),
+            )
+        return raw
+
+    def _open(self, **conn_params: Any) -> connection:
+        raw: connection = super().get_new_connection(conn_params)
         return raw
 
     # --- Closing a connection ------------------------------------------------------------------------------------

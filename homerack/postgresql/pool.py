@@ -15,6 +15,7 @@ from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
 from homerack.postgresql import pool_logging, session
+from homerack.postgresql.deadlines import has_expired
 from homerack.postgresql.threads import discarded_at_thread_end
 
 PING_TTL = 1.0
@@ -32,7 +33,8 @@ class PoolSettings:
     """`size` connections are kept, `max_overflow` more are opened under load and closed after use.
 
     `timeout`: seconds to wait for a connection when all are in use. `recycle`: seconds after which a connection is
-    replaced at its next check-out (None: never). `pre_ping`: test each connection at its check-out.
+    replaced at its next check-out (None: never). `pre_ping`: test each connection at its check-out. `writable`: the
+    server must be writable, so sessions of one that no longer is are replaced.
     """
 
     size: int
@@ -40,6 +42,7 @@ class PoolSettings:
     timeout: float
     recycle: float | None
     pre_ping: bool
+    writable: bool = False
 
 
 class CheckedOut:
@@ -51,7 +54,7 @@ class CheckedOut:
 
     def __init__(self, pool: "ConnectionPool", proxy: PoolProxiedConnection) -> None:
         self.connection = cast("connection", proxy.driver_connection)
-        self._pool = pool
+        self.pool = pool
         self._proxy = proxy
         self._slot = [True]
         self._owner: weakref.ref[object] | None = None
@@ -71,12 +74,14 @@ class CheckedOut:
 
         Raises no database errors: the next check-out gets another connection.
         """
-        if self._pool.disposed or self._pool.inherited:
+        if self.pool.disposed or self.pool.inherited:
             self.discard()
             return
         try:
             session.reset(self.connection)
         except psycopg2.Error as error:
+            if has_expired(self.connection):
+                self.pool.retire(session.server_of(self.connection))
             self.discard(error)
         except BaseException as error:  # a worker's time limit, Ctrl-C: part of the reset may have been sent
             self.discard(error)
@@ -90,7 +95,7 @@ class CheckedOut:
         self._end(lambda: self._proxy.invalidate(error))
 
     def _end(self, release: Callable[[], None]) -> None:
-        if self._pool.inherited or not self._pool.unregister(self):
+        if self.pool.inherited or not self.pool.unregister(self):
             return
         self._detach()
         try:
@@ -100,7 +105,7 @@ class CheckedOut:
 
     def close_abandoned(self) -> None:
         """Close the connection whose owner was garbage collected. Called by the check-out that got its slot."""
-        if self._pool.unregister(self):
+        if self.pool.unregister(self):
             self._detach()
             self._proxy.invalidate()
 
@@ -110,7 +115,7 @@ class CheckedOut:
             self._slot.pop()
         except IndexError:
             return
-        self._pool.free_slot(abandoned)
+        self.pool.free_slot(abandoned)
 
     def _detach(self) -> None:
         self._owner = None
@@ -146,6 +151,7 @@ class ConnectionPool:
         # Strong references: in a forked child these must never be collected (SQLAlchemy would reset and close them).
         self._checked_out: set[CheckedOut] = set()
         self._open: set[int] = set()
+        self._retired: dict[session.Server, float] = {}
         pool_logging.listen(self._connections, name=name)
         event.listen(self._connections, "connect", self._on_connect)
         event.listen(self._connections, "checkout", self._on_checkout)
@@ -191,6 +197,13 @@ class ConnectionPool:
         self.disposed = True
         self._connections.dispose()
 
+    def retire(self, server: session.Server) -> None:
+        """Replace each idle session of `server` at its next check-out, without a ping.
+
+        For a server that did not answer or that cannot be written any more: the next request would find out again.
+        """
+        self._retired[server] = time.monotonic()
+
     def unregister(self, checked_out: CheckedOut) -> bool:
         """Whether the caller is the one that ends `checked_out`. `set.remove` is atomic."""
         try:
@@ -211,7 +224,8 @@ class ConnectionPool:
         )
 
     def _on_connect(self, raw: connection, record: ConnectionPoolEntry) -> None:
-        record.info["last_ok"] = time.monotonic()
+        record.info["last_ok"] = record.info["opened_at"] = time.monotonic()
+        record.info["server"] = session.server_of(raw)
         self._open.add(id(raw))
 
     def _on_close(self, raw: connection, _record: ConnectionPoolEntry) -> None:
@@ -222,10 +236,16 @@ class ConnectionPool:
 
         A plain DisconnectionError invalidates this connection only: the others may still work.
         """
-        if raw.closed:
+        if raw.closed or record.info["opened_at"] < self._retired.get(record.info["server"], 0):
             raise DisconnectionError
-        if not self.settings.pre_ping:
-            return
+        if self.settings.pre_ping and not self._answers(raw, record):
+            if has_expired(raw):
+                self.retire(record.info["server"])
+            raise DisconnectionError
+        if self.settings.writable and session.reports_read_only(raw):
+            self.retire(record.info["server"])
+            raise DisconnectionError
+
+    def _answers(self, raw: connection, record: ConnectionPoolEntry) -> bool:
         is_recent = time.monotonic() - record.info["last_ok"] < PING_TTL
-        if not (is_recent and session.is_silent(raw)) and not session.is_alive(raw):
-            raise DisconnectionError
+        return (is_recent and session.is_silent(raw)) or session.is_alive(raw)

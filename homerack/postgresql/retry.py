@@ -5,25 +5,27 @@ not have been committed.
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg2
 import tenacity
 
+from homerack.postgresql.deadlines import NoAnswer, call_until
 from homerack.postgresql.retry_budget import RetryBudget
 from ops.databases.postgres.sqlstate import sqlstates, with_sqlstates
 
 logger = logging.getLogger(__name__)
-
-Connection = TypeVar("Connection")
 
 MAX_DELAY = 30.0
 """Seconds; the upper limit of the growing delays."""
 
 REPLACED = "database being replaced"
 ANSWERS = "server answers again"
+NOT_WRITABLE = "no server is writable yet"
+"""What ``target_session_attrs`` demands. During a failover all servers are standbys for a moment."""
 TRANSIENT_STATES = {
     "53300": "no free connection",
     "55000": "database closed for a moment",
@@ -35,8 +37,10 @@ TRANSIENT_STATES = {
 MISSING_DATABASE = "3D000"
 DETAIL = "DETAIL:"
 """A detail means that the database has just been renamed or dropped: it is being replaced. libpq writes this word."""
-# Where no server answers, libpq's English text decides (fe-connect.c).
+# Where no server refuses, libpq's English text decides (fe-connect.c).
 TRANSIENT = {
+    "session is read-only": NOT_WRITABLE,
+    "server is in hot standby mode": NOT_WRITABLE,
     "Connection refused": "connection refused",
     "No such file or directory": "no socket",
     "could not translate host name": "host name not resolved",
@@ -84,32 +88,39 @@ def cause_of(sqlstate: str, text: str) -> str:
 
 
 def connect_with_retry(
-    connect: Callable[[dict[str, Any]], Connection], params: dict[str, Any], *, policy: RetryPolicy, budget: RetryBudget
-) -> Connection:
+    connect: Callable[[dict[str, Any]], Any],
+    params: dict[str, Any],
+    *,
+    policy: RetryPolicy,
+    budget: RetryBudget,
+    deadline: float | None = None,
+) -> Any:
     """The result of ``connect(params)``, retried after transient errors as long as `policy` and `budget` allow.
 
     The limits do not apply to a database that was replaced meanwhile: the server let this attempt wait until the new
-    one was there. Raises the last error unchanged. Delays block the calling thread only.
+    one was there. The `deadline` (`time.monotonic`) ends an attempt too. Raises the last error unchanged, or NoAnswer.
+    Delays block the calling thread only.
     """
-    delay = policy.delay
+    delay, longest = policy.delay, MAX_DELAY
     stop: tenacity.stop.stop_base = tenacity.stop_after_attempt(policy.attempts)
     if budget.connect_timeout is not None:
         # A short budget allows several attempts only with short delays.
-        delay = min(delay, budget.connect_timeout / 4)
+        delay, longest = min(delay, budget.connect_timeout / 20), min(longest, budget.connect_timeout / 5)
         in_time = tenacity.stop_before_delay(budget.connect_timeout)
         stop = in_time if budget.ignore_attempt_limit else stop | in_time
+    if deadline is not None:
+        stop |= tenacity.stop_before_delay(max(0.0, deadline - time.monotonic()))
     reason = ""
 
-    def attempt(*, again: bool = True) -> Connection:
+    def attempt(*, again: bool = True) -> Any:
         nonlocal reason
-        reason = ""
-        try:
-            return connect(params)
-        except psycopg2.OperationalError as error:
-            reason = transient_reason(error, params)
-            if not again or reason not in {REPLACED, ANSWERS}:
-                raise
-        return attempt(again=False)
+        made = Attempt.make(connect, params, deadline)
+        reason = made.reason
+        if made.error is None:
+            return made.connection
+        if again and reason in {REPLACED, ANSWERS}:
+            return attempt(again=False)
+        raise made.error
 
     def log_retry(state: tenacity.RetryCallState) -> None:
         logger.warning(
@@ -121,9 +132,39 @@ def connect_with_retry(
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda _: bool(reason)),
-        wait=tenacity.wait_random_exponential(multiplier=delay, max=MAX_DELAY),
+        wait=tenacity.wait_random_exponential(multiplier=delay, max=longest),
         stop=stop,
         before_sleep=log_retry,
         reraise=True,
     )
     return retrying(attempt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """The connection, or the error and whether another attempt may succeed (`transient_reason`)."""
+
+    connection: Any = None
+    error: psycopg2.OperationalError | None = None
+    reason: str = ""
+
+    @classmethod
+    def make(
+        cls, connect: Callable[[dict[str, Any]], Any], params: dict[str, Any], deadline: float | None
+    ) -> "Attempt":
+        def try_once() -> Attempt:
+            try:
+                return cls(connection=connect(params))
+            except psycopg2.OperationalError as error:
+                return cls(error=error, reason=transient_reason(error, params))
+
+        if deadline is None:
+            return try_once()
+        try:
+            return call_until(deadline, try_once, discard=cls.close)
+        except NoAnswer as error:
+            return cls(error=error, reason="timed out")
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()

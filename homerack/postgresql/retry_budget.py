@@ -1,10 +1,12 @@
 """Limits on how long the current code waits for a connection.
 
-A user waits for a request, so a request has two seconds. Commands and workers make as many attempts as are configured.
+A user waits for a request, so a request has five seconds: enough for most changes of the primary server, and for a
+restart. Commands and workers make as many attempts as are configured.
 ``check_database --wait`` retries until its time is over, so that a container starts when the database is up. A health
 check makes a single attempt, because it reports the current state.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,7 +28,41 @@ class RetryBudget:
 
 
 AS_CONFIGURED = RetryBudget()
-REQUEST = RetryBudget(connect_timeout=2.0)
+REQUEST = RetryBudget(connect_timeout=5.0, ignore_attempt_limit=True)
+
+_statements_are_limited = False
+
+
+def limit_statements() -> None:
+    """Apply the limit for statements (``STATEMENT_TIMEOUT`` of the database) in this process and its children.
+
+    Web servers call it. Commands and workers run statements that take hours.
+    """
+    global _statements_are_limited  # noqa: PLW0603  # a property of the process
+    _statements_are_limited = True
+
+
+def statements_are_limited() -> bool:
+    return _statements_are_limited
+
+
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+def deadline() -> float | None:
+    """Until when (`time.monotonic`) a connection must be there."""
+    return _deadline.get()
+
+
+@contextmanager
+def ending_after(seconds: float | None) -> Iterator[None]:
+    """A deadline for getting a connection inside, with the wait for a slot of the pool; None: no deadline."""
+    token = _deadline.set(None if seconds is None else time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
 
 _current: ContextVar[RetryBudget] = ContextVar("retry_budget", default=AS_CONFIGURED)
 

@@ -13,7 +13,6 @@ from http import HTTPStatus
 from typing import Any
 
 from django.contrib import admin
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
@@ -21,9 +20,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from homerack.web import outages
 from homerack.web.error_texts import (
     CSRF,
-    DATABASE_FAILED,
     FAILED,
     FORBIDDEN,
     MALFORMED,
@@ -75,11 +74,11 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """500 with an id that `ErrorId` adds to the line in the log; 503 while the database does not answer."""
     request.error_id = secrets.token_hex(4)  # type: ignore[attr-defined]
     page = FAILED
-    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+    if failure := outages.page_of(sys.exc_info()[1]):
         # A restore ends the sessions of the database that it replaces; requests that read notice it.
         if request.method in READS and (replaced := maintenance.current_refusal(request)):
             return replaced
-        page = DATABASE_FAILED
+        page = failure
     if request.method in READS:
         page = page.for_reading()
     moment = timezone.now().strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -135,6 +135,45 @@ DATABASE_FAILED = replace(
     text="HomeRack could not read or write its data.",
     operator=f"{LOOK_IN_LOG} Run manage.py check_database, or see the page /health/full/.",
 )
+NO_ANSWER = replace(
+    DATABASE_FAILED,
+    text="The database server did not answer in time. It may be overloaded or frozen, or another one is taking over.",
+)
+CONNECTION_LOST = replace(
+    DATABASE_FAILED,
+    title="The connection to the database was lost",
+    text="The database server ended the connection, or it is restarting, or another server is taking over.",
+)
+COMMIT_UNKNOWN = replace(
+    CONNECTION_LOST,
+    text="The connection was lost while HomeRack was saving.",
+    changed="It is not known whether this was saved.",
+    advice="Check before you send the form again.",
+)
+READ_ONLY = replace(
+    DATABASE_FAILED,
+    title="The database cannot be changed now",
+    text="The database server only reads at the moment. Another server may be taking over.",
+    changed="Nothing was saved.",
+    advice=f"{BACK} Send the form again in a moment.",
+)
+QUERY_CANCELLED = replace(
+    DATABASE_FAILED,
+    title="The database took too long",
+    text="A query was cancelled because it took longer than this site allows.",
+    operator=f"{LOOK_IN_LOG} DB_STATEMENT_TIMEOUT is the limit.",
+)
+CONNECTIONS_IN_USE = replace(
+    DATABASE_FAILED,
+    title="The site is busy",
+    text="All connections to the database are in use.",
+)
+DATABASE_LOCKED = replace(
+    DATABASE_FAILED,
+    title="The database is locked",
+    text="Another process has been writing to the database for too long.",
+    operator=f"{LOOK_IN_LOG} Find the process that keeps the file open: a backup or another program.",
+)
 BUSY = ErrorPage(
     status=HTTPStatus.SERVICE_UNAVAILABLE,
     title="The site is busy",

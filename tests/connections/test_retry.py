@@ -104,6 +104,13 @@ def test_permanent_error_is_not_retried(
         ('connection to server at "h", port 1 failed: FATAL:  28000: no pg_hba.conf entry for host "h"', ""),
         ("connection to server at a failed: fe_sendauth: no password supplied", ""),
         ("a failed: Connection refused\nb failed: FATAL:  28P01: password authentication failed", ""),
+        ("a failed: session is read-only\nb failed: session is read-only", "no server is writable yet"),
+        ("a failed: Connection refused\nb failed: server is in hot standby mode", "no server is writable yet"),
+        (
+            "a failed: session is read-only\nb failed: FATAL:  57P03: starting up",
+            "server starting up, shutting down or recovering",
+        ),
+        ("a failed: session is read-only\nb failed: FATAL:  28P01: password authentication failed", ""),
         ("a failed: FATAL:  57P03: starting up\nb failed: FATAL:  28P01: password authentication failed", ""),
         ("a failed: Connection refused\nb failed: FATAL:  53300: sorry, too many clients", "no free connection"),
     ],
@@ -141,8 +148,8 @@ def test_starting_or_stopping_server_is_retried(server: PostgresServer) -> None:
     assert not [cause for cause in seen if cause.startswith("unknown")]
 
 
-def test_request_budget_ends_retries_after_two_seconds(url: str) -> None:
-    wrapper = make_wrapper(refused(url), CONNECT_RETRY={"ATTEMPTS": 50, "DELAY": 2})
+def test_request_retries_for_five_seconds_whatever_the_number_of_attempts(url: str) -> None:
+    wrapper = make_wrapper(refused(url), CONNECT_RETRY={"ATTEMPTS": 1, "DELAY": 2})
 
     def view(_request: HttpRequest) -> HttpResponse:
         wrapper.ensure_connection()
@@ -151,7 +158,7 @@ def test_request_budget_ends_retries_after_two_seconds(url: str) -> None:
     start = time.monotonic()
     with pytest.raises(OperationalError, match="Connection refused"):
         retry_budget_middleware(view)(HttpRequest())  # type: ignore[operator]
-    assert time.monotonic() - start < 2.5
+    assert 3.5 < time.monotonic() - start < 6
     assert retry_budget.current() is retry_budget.AS_CONFIGURED
 
 

@@ -17,6 +17,7 @@ VARIABLES = (
     "DB_POOL_PRE_PING",
     "DB_CONNECT_RETRY_MAX_ATTEMPTS",
     "DB_CONNECT_RETRY_DELAY",
+    "DB_STATEMENT_TIMEOUT",
     "DB_ECHO",
 )
 
@@ -35,6 +36,7 @@ def test_settings_have_documented_defaults(monkeypatch: pytest.MonkeyPatch) -> N
     assert (database["CONN_MAX_AGE"], database["CONN_HEALTH_CHECKS"], database["ECHO"]) == (3600, True, False)
     assert database["POOL"] == {"SIZE": 20, "MAX_OVERFLOW": 10, "TIMEOUT": 30}
     assert database["CONNECT_RETRY"] == {"ATTEMPTS": 5, "DELAY": 2}
+    assert database["STATEMENT_TIMEOUT"] == 10
     assert "pool" not in database["OPTIONS"]
 
 
@@ -49,11 +51,13 @@ def test_each_variable_sets_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
         DB_POOL_PRE_PING="off",
         DB_CONNECT_RETRY_MAX_ATTEMPTS="2",
         DB_CONNECT_RETRY_DELAY="0.5",
+        DB_STATEMENT_TIMEOUT="2.5",
         DB_ECHO="yes",
     )
     assert (database["CONN_MAX_AGE"], database["CONN_HEALTH_CHECKS"], database["ECHO"]) == (60, False, True)
     assert database["POOL"] == {"SIZE": 7, "MAX_OVERFLOW": 0, "TIMEOUT": 1.5}
     assert database["CONNECT_RETRY"] == {"ATTEMPTS": 2, "DELAY": 0.5}
+    assert database["STATEMENT_TIMEOUT"] == 2.5
     assert database["OPTIONS"]["connect_timeout"] == 9
 
 
@@ -81,6 +85,7 @@ def test_pool_is_created_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> N
         ("DB_POOL_PRE_PING", "maybe", "DB_POOL_PRE_PING is 'maybe', which is neither true nor false."),
         ("DB_CONNECT_RETRY_MAX_ATTEMPTS", "0", "DB_CONNECT_RETRY_MAX_ATTEMPTS is 0; the minimum is 1."),
         ("DB_CONNECT_RETRY_DELAY", "soon", "DB_CONNECT_RETRY_DELAY is 'soon', which is not a number of seconds."),
+        ("DB_STATEMENT_TIMEOUT", "-1", "DB_STATEMENT_TIMEOUT is -1; it is a number of seconds, 0 or more."),
         ("DB_ECHO", "2", "DB_ECHO is '2', which is neither true nor false."),
     ],
 )

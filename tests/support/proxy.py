@@ -1,0 +1,65 @@
+"""A TCP proxy in front of a server, which injects faults of a network."""
+
+import contextlib
+import selectors
+import socket
+import threading
+
+CHUNK = 65_536
+
+
+class Proxy:
+    """Forwards every connection to ``127.0.0.1:target``.
+
+    `freeze` stops forwarding, as a pulled cable does. `at_commit`: what happens to the answer to a COMMIT, which the
+    server has got: ``"cut"`` closes the connection, ``"hold"`` never sends it.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.at_commit = ""
+        self._frozen = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._sockets: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def freeze(self) -> None:
+        self._frozen.set()
+
+    def thaw(self) -> None:
+        self._frozen.clear()
+
+    def stop(self) -> None:
+        for each in (self._listener, *self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._sockets.append(client)
+                threading.Thread(target=self._forward, args=(client,), daemon=True).start()
+
+    def _forward(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.target)) as server, client:
+            selector = selectors.DefaultSelector()
+            for each, other in ((client, server), (server, client)):
+                selector.register(each, selectors.EVENT_READ, other)
+            committed = False
+            while True:
+                for key, _ in selector.select():
+                    while self._frozen.is_set():
+                        threading.Event().wait(0.02)
+                    data = key.fileobj.recv(CHUNK)  # type: ignore[union-attr]
+                    if not data:
+                        return
+                    if key.fileobj is client and b"COMMIT" in data and self.at_commit:
+                        committed = True
+                    elif key.fileobj is server and committed:
+                        if self.at_commit == "cut":
+                            return
+                        continue
+                    key.data.sendall(data)
