@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import hashlib
 import os
 import random
 import sqlite3
@@ -9,9 +10,11 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 TABLES = ("lab_probe", "lab_reading", "lab_event")
 BATCH = 5000
 WORDS = ("rack", "Schrank", "ラック", "naïve", "tab\there", "line\nbreak", "back\\slash", "'quoted'", "🖥️", "NULL")
@@ -19,10 +22,9 @@ WORDS = ("rack", "Schrank", "ラック", "naïve", "tab\there", "line\nbreak", "
 
 @cache
 def file_of(rows: int) -> Path:
-    """The file with so many rows, created once, with the current tables."""
-    path = Path(tempfile.gettempdir()) / f"bench_{rows}.sqlite3"
+    """The file with so many rows, created once for each state of the code that decides its content."""
+    path = Path(tempfile.gettempdir()) / f"bench_{rows}_{digest_of_sources()}.sqlite3"
     if path.exists():
-        django(f"sqlite:///{path}", "migrate", "--verbosity", "0")
         return path
     print(f"Creating {path} with {rows:,} rows …", flush=True)
     # Another bench may create it at the same time.
@@ -31,6 +33,20 @@ def file_of(rows: int) -> Path:
     partial.rename(path)
     partial.parent.rmdir()
     return path
+
+
+def digest_of_sources() -> str:
+    digest = hashlib.sha256()
+    for source in sorted(sources()):
+        digest.update(f"{source.relative_to(ROOT)}\n".encode() + source.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def sources() -> Iterator[Path]:
+    """The code that fills the file, the migrations of its tables, and the versions of the apps of others."""
+    yield from (ROOT / name for name in ("bench/lab_file.py", "bench/lab/models.py", "requirements.txt"))
+    for package in ("bench", "homerack", "ops"):
+        yield from (ROOT / package).rglob("migrations/*.py")
 
 
 # --- In a process of Django ---------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import document, results
+from bench import document, lab_file, results
 from bench.__main__ import BENCHES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +53,24 @@ def test_benches_end_with_figures_and_write_nothing_when_they_are_tiny(group: tu
     assert done.returncode == 0, done.stdout + done.stderr
     assert [name for name in group if f"python -m bench {name}" not in done.stdout] == []
     assert documents() == before
-    assert {path.name.partition(".")[0] for path in folder.iterdir()} <= {"bench_1000"}
+    assert {path.name for path in folder.iterdir()} <= {f"bench_1000_{lab_file.digest_of_sources()}.sqlite3"}
+
+
+@pytest.mark.parametrize(
+    "source", ["bench/lab_file.py", "ops/migrations/0001_release.py", "bench/lab/migrations/0002_new.py"]
+)
+def test_changed_or_new_source_gets_a_file_of_its_own(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in lab_file.sources():
+        copy = tmp_path / name.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, copy)
+    monkeypatch.setattr(lab_file, "ROOT", tmp_path)
+    before = lab_file.digest_of_sources()
+    with (tmp_path / source).open("a") as file:
+        file.write("# changed\n")
+    assert lab_file.digest_of_sources() != before
 
 
 def test_all_benches_are_in_a_group() -> None:
