@@ -55,20 +55,16 @@ def max_age() -> dt.timedelta:
 
 def read_backups(alias: str = "default") -> Backups:
     """Two queries, however many backups there are. Raises Django's database errors."""
-    totals = (
-        Backup.objects.using(alias)
-        .with_state()
-        .aggregate(
-            number=Count("pk"),
-            bytes=Sum("size"),
-            first=Min("taken_at"),
-            verified=Max("taken_at", filter=IS_VERIFIED),
-            restored=Max("verified_at", filter=IS_RESTORE_TESTED),
-            foreign=Count("pk", filter=FOREIGN),
-            newest_foreign=Max("name", filter=FOREIGN),
-            suspicious=Count("pk", filter=UNDECIDED),
-            first_suspicious=Min("name", filter=UNDECIDED),
-        )
+    totals = Backup.objects.using(alias).aggregate(
+        number=Count("pk"),
+        bytes=Sum("size"),
+        first=Min("taken_at"),
+        verified=Max("taken_at", filter=IS_VERIFIED),
+        restored=Max("verified_at", filter=IS_RESTORE_TESTED),
+        foreign=Count("pk", filter=FOREIGN),
+        newest_foreign=Max("name", filter=FOREIGN),
+        suspicious=Count("pk", filter=UNDECIDED),
+        first_suspicious=Min("name", filter=UNDECIDED),
     )
     attempts = Run.objects.using(alias).filter(kind=Run.Kind.BACKUP, status__in=OUTCOMES).order_by("-requested_at")
     last = attempts.values("status", "requested_at", "finished_at", "error").first()

@@ -80,8 +80,7 @@ def _runs_by_day(since: dt.datetime) -> QuerySet[Run, dict[str, Any]]:
 
 def _backups_by_day(since: dt.datetime) -> QuerySet[Backup, dict[str, Any]]:
     return (
-        Backup.objects.with_state()
-        .filter(taken_at__gte=since)
+        Backup.objects.filter(taken_at__gte=since)
         .exclude(origin="upload")
         .order_by()
         .values(day=TruncDate("taken_at"))
