@@ -14,6 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from homerack.accounts.models import User
+from homerack.inventory.models import Rack
 from ops.admin.dashboard import status
 from ops.backups.reports import RestoreTest
 from ops.backups.storage.local import PrivateFileSystemStorage
@@ -210,6 +211,19 @@ def test_lab_card_shows_the_fullest_racks_of_many(superuser: Client) -> None:
     assert shown.index(">Full<") < shown.index(">Empty 0<")
     assert "2 more racks, less full" in shown
     assert "Empty 8" not in shown
+
+
+def test_lab_card_leaves_unknown_heights_and_power_budgets_out_of_the_totals(superuser: Client) -> None:
+    unknown = factories.make_rack("Of an old file", total_height_u=10)
+    factories.place(factories.make_device(height_u=2, power_watts=480), unknown)
+    Rack.objects.update(total_height_u=None, max_power_watts=None)
+    factories.make_rack("Empty", total_height_u=10, max_power_watts=500)
+
+    shown = page(superuser)
+
+    assert shown.index(">Of an old file<") < shown.index(">Empty<")
+    assert "2 of 10 U" in shown
+    assert "480 of 500 W" in shown
 
 
 def test_lab_card_lists_equal_racks_and_types_in_the_order_of_the_alphabet(superuser: Client) -> None:
