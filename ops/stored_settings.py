@@ -177,15 +177,23 @@ def heartbeat_url() -> str:
     return str(secret("HEARTBEAT_URL").value)
 
 
-def secret(name: str, stored: StoredSettings | None = None) -> Effective:
-    """One of `SECRETS`, of `stored` or of the file; the project's value, or the default, while it cannot be read."""
-    if source_of(name):
-        return effective(name, {})
+def secret(name: str) -> Effective:
+    """One of `SECRETS`; the project's value, or the default, while the file cannot be read."""
+    return effective(name, {}) if source_of(name) else secrets_with_fault()[0][name]
+
+
+def secrets_with_fault(stored: StoredSettings | None = None) -> tuple[dict[str, Effective], OpsError | None]:
+    """All `SECRETS`, of `stored` or of the file, and why those that were stored are not used. They are decrypted once.
+
+    While they cannot be read, which is logged, each has the project's value or the default.
+    """
+    found, fault = {}, None
     try:
-        return effective(name, decrypted(read() if stored is None else stored))
+        found = decrypted(read() if stored is None else stored)
     except OpsError as error:
-        logger.warning("%s cannot be read from %s: %s", name, FILE, error.message)
-        return effective(name, {})
+        logger.warning("The secrets in %s cannot be read: %s", FILE, error.message)
+        fault = error
+    return {name: effective(name, found) for name in SECRETS}, fault
 
 
 def effective(name: str, stored: Mapping[str, Any]) -> Effective:

@@ -135,7 +135,8 @@ def show(
     answers: Mapping[str, Delivery] | None = None,
     form: AddressForm | None = None,
 ) -> HttpResponse:
-    targets, heartbeat = stored_settings.secret(TARGET), stored_settings.secret(HEARTBEAT)
+    secrets, problem = stored_settings.secrets_with_fault()
+    targets, heartbeat = secrets[TARGET], secrets[HEARTBEAT]
     forms_by_kind = {kind: AddressForm(kind) for kind in CHECKS} | ({form.kind: form} if form else {})
     shown = present(targets.value, answers or {})
     return admin.render(
@@ -151,7 +152,7 @@ def show(
         target_form=forms_by_kind[TARGET],
         heartbeat_form=forms_by_kind[HEARTBEAT],
         examples=EXAMPLES,
-        problem=(problem := find_problem()),
+        problem=problem,
         is_ignored=isinstance(problem, StoredSettingsIgnored),
         no_key=find_missing_key(),
         changes_url=changes_url(),
@@ -178,15 +179,6 @@ def labels(urls: Sequence[str]) -> list[str]:
 def id_of(url: str) -> str:
     """Names a target in a form: without the site's key, nobody finds the address that belongs to it."""
     return salted_hmac(SALT, url, algorithm="sha256").hexdigest()[:32]
-
-
-def find_problem() -> OpsError | None:
-    """Why the stored targets are not used."""
-    try:
-        stored_settings.decrypted(stored_settings.read())
-    except OpsError as error:
-        return error
-    return None
 
 
 def find_missing_key() -> str:

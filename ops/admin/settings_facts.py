@@ -128,7 +128,8 @@ def facts_of(card: LocationCard, configured: LocationSettings, policy: Policy) -
 
 
 def notification_facts(stored: StoredSettings) -> list[Fact]:
-    targets, heartbeat = (stored_settings.secret(name, stored) for name in ("NOTIFY_URLS", "HEARTBEAT_URL"))
+    secrets, _ = stored_settings.secrets_with_fault(stored)
+    targets, heartbeat = secrets["NOTIFY_URLS"], secrets["HEARTBEAT_URL"]
     beat = labels([heartbeat.value]) if heartbeat.value else []
     return [
         Fact(name="Targets", value=join_names(labels(targets.value)) or "none: nothing is sent", where=targets.where),

@@ -13,6 +13,8 @@ from django.test import Client
 
 from ops import stored_settings
 from ops.admin.notifications import EXAMPLES, id_of
+from ops.backups.encryption import AgeKeys
+from ops.backups.storage.atomic_files import AtomicFiles
 from ops.models import Run
 from ops.notifications.channels import require_target
 from tests.admin.support import messages_of, text
@@ -64,6 +66,27 @@ def test_target_is_added_shown_without_its_address_and_removed_after_a_question(
     assert stored_settings.notify_urls() == ()
     assert "There is no target, so nothing is sent." in text(administrator.get(PAGE))
     assert receiver.requests == []
+
+
+@pytest.mark.parametrize("page", [PAGE, "/admin/ops/backup/settings/"])
+def test_page_reads_the_stored_settings_once_and_decrypts_them_once(
+    administrator: Client, receiver: Receiver, url: str, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(administrator, "add", url=url)
+    post(administrator, "add", url=f"http://{receiver.host}/beat", kind="HEARTBEAT_URL")
+    called: list[str] = []
+    for owner, name in ((AtomicFiles, "document"), (AgeKeys, "decrypt")):
+        method = getattr(owner, name)
+
+        def counted(self: Any, *arguments: Any, _method: Any = method) -> Any:
+            called.extend({stored_settings.FILE} & {*arguments})
+            return _method(self, *arguments)
+
+        monkeypatch.setattr(owner, name, counted)
+    shown = text(administrator.get(page))
+    assert "json at 127.0.0.1" in shown
+    assert "http at 127.0.0.1" in shown
+    assert called == [stored_settings.FILE] * 2
 
 
 def test_each_target_is_tested_alone_and_its_answer_is_next_to_it(
