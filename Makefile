@@ -7,7 +7,7 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run recover test test-slow test-deploy bench screenshots lint types format clean
+.PHONY: help run recover test test-slow test-deploy bench cluster failover screenshots lint types format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,12 @@ test-deploy: .venv/development ## Deploy for real on the Docker engine of DOCKER
 
 bench: .venv/development .venv/peers/installed ## Measure (20 minutes), and write docs/performance.md: make bench ARGS=migrate
 	@$(BIN)/python -m bench $(ARGS)
+
+cluster: .venv/development ## Start a PostgreSQL cluster to try a failover with (docs/high-availability.md)
+	@$(BIN)/python -m tests.cluster
+
+failover: .venv/development ## Measure failovers (15 minutes), and write docs/high-availability.md
+	@KEEP_FIGURES=1 $(BIN)/python -m pytest -m slow tests/cluster/test_faults.py $(ARGS)
 
 screenshots: .venv/development ## Take the pictures of the documents again (some minutes)
 	@$(BIN)/python -m tests.screenshots $(ARGS)

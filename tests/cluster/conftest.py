@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,13 +57,23 @@ def proxied_site(running_cluster: Cluster, tmp_path_factory: pytest.TempPathFact
     site.stop()
 
 
-@pytest.fixture(scope="session")
-def measured() -> Iterator[dict[str, Measured]]:
-    """By the name of the fault. The table is printed at the end, and kept with the variable KEEP_FIGURES."""
-    found: dict[str, Measured] = {}
-    yield found
-    if found:
-        report.publish(found, keep=bool(os.environ.get("KEEP_FIGURES")))
+FIGURES = pytest.StashKey[dict[str, Measured]]()
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> dict[str, Measured]:
+    """By the name of the fault."""
+    return request.config.stash.setdefault(FIGURES, {})
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the table of what was measured, and keep it with the variable KEEP_FIGURES."""
+    if found := config.stash.get(FIGURES, {}):
+        terminalreporter.section("faults")
+        terminalreporter.line(report.table(found))
+        terminalreporter.line(f"{report.minutes(found):.1f} minutes")
+        if os.environ.get("KEEP_FIGURES"):
+            report.keep(found)
 
 
 @pytest.fixture(scope="session")

@@ -59,10 +59,9 @@ class Figures(Struct, kw_only=True, frozen=True):
     """Of pages and writes. ``0``: the site closed the connection or did not answer."""
     unexpected: dict[str, int]
     """Those of `statuses` that are neither a page, nor a saved form, nor 503."""
-    slowest_page: float
+    slowest_response: float
     """Of pages and writes with any status."""
     slowest_health: float
-    note: str = ""
 
 
 @dataclass
@@ -133,7 +132,7 @@ class Oracle:
         return watch
 
     # --- What was seen --------------------------------------------------------------------------------------------
-    def figures(self, *, note: str = "") -> Figures:
+    def figures(self) -> Figures:
         attempts = [*self.pages, *self.writes]
         unexpected = [each for each in attempts if not each.good and each.status != UNAVAILABLE]
         saved = {name for (name,) in self.cluster.rows(f"SELECT name FROM brands WHERE name LIKE '{self._prefix}%'")}
@@ -152,9 +151,8 @@ class Oracle:
             ),
             statuses=counted(attempts),
             unexpected=counted(unexpected),
-            slowest_page=rounded(slowest(attempts)),
+            slowest_response=rounded(slowest(attempts)),
             slowest_health=rounded(slowest(self.health)),
-            note=note,
         )
 
     def _longest_gap(self, attempts: Sequence[Attempt]) -> float:

@@ -36,7 +36,10 @@ class Programs:
 
 def find_or_install() -> Programs:
     """Raises ProgramMissing."""
-    with (ROOT / ".venv" / "patroni.lock").open("w") as lock:
+    if sys.platform != "linux":
+        raise ProgramMissing("the cluster needs Linux")
+    PATRONI.parent.mkdir(exist_ok=True)
+    with PATRONI.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return Programs(
             etcd=find_or_install_package("etcd"),

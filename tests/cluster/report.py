@@ -26,6 +26,7 @@ HEADING = (
     "Gap after a new leader",
     "503",
     "Other errors",
+    "Slowest response",
     "Slowest health",
 )
 
@@ -55,14 +56,12 @@ def read() -> dict[str, Measured]:
     return msgspec.json.decode(FIGURES.read_bytes(), type=dict[str, Measured]) if FIGURES.exists() else {}
 
 
-def publish(found: Mapping[str, Measured], *, keep: bool) -> None:
-    """Print the table of `found`. Replace what is kept of these faults, and the table of the document, if `keep`."""
-    print(f"\n{table(found)}\n{minutes(found):.1f} minutes")  # noqa: T201  # for the one who measures
-    if keep:
-        kept = {name: each for name, each in (read() | dict(found)).items() if name in FAULTS}
-        ordered = msgspec.to_builtins({name: kept[name] for name in FAULTS if name in kept})
-        FIGURES.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n")
-        DOCUMENT.write_text(rewritten(DOCUMENT.read_text(), kept))
+def keep(found: Mapping[str, Measured]) -> None:
+    """Replace what is kept of these faults, and the table of the document."""
+    kept = {name: each for name, each in (read() | dict(found)).items() if name in FAULTS}
+    ordered = msgspec.to_builtins({name: kept[name] for name in FAULTS if name in kept})
+    FIGURES.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n")
+    DOCUMENT.write_text(rewritten(DOCUMENT.read_text(), kept))
 
 
 def rewritten(text: str, found: Mapping[str, Measured]) -> str:
@@ -94,6 +93,7 @@ def row(name: str, figures: Figures) -> tuple[str, ...]:
         f"{figures.gap_after_leader:.1f} s" if figures.leaders else "",
         str(figures.statuses.get("503", 0)),
         ", ".join(f"{number} × {status}" for status, number in figures.unexpected.items()) or "0",
+        f"{figures.slowest_response:.1f} s",
         f"{figures.slowest_health:.1f} s",
     )
 

@@ -29,6 +29,8 @@ def test_users_wait_and_keep_what_was_acknowledged(
     measured[name] = report.measured(figures, seconds=time.monotonic() - begun)
     assert figures.acknowledged
     assert figures.leaders >= fault.leaders
+    if not fault.leaders:
+        assert figures.longest_gap <= LONGEST_GAP_AFTER_LEADER
     assert fault.loses in {None, figures.lost > 0}
     assert not figures.unexpected, site.web.log.read_text()[-20_000:]
     assert figures.slowest_health <= SLOWEST_HEALTH
