@@ -6,23 +6,12 @@ from typing import Any
 import dj_database_url
 
 from homerack.config import env
-from homerack.sqlite import PrivateFile
 
 SQLITE = "django.db.backends.sqlite3"
 POSTGRESQL = "homerack.postgresql"
 DB_TYPES = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 EXAMPLE = "postgres://user:password@127.0.0.1:5432/homerack"
 DEFAULT_URL = "sqlite:///./homerack.db"
-
-SQLITE_OPTIONS = {
-    # Readers do not wait for the writer; a writer waits up to 20 s for another. IMMEDIATE takes the write lock at
-    # the start of a transaction, where waiting works, instead of failing in the middle of it.
-    "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
-    "timeout": 20,
-    "transaction_mode": "IMMEDIATE",
-    "factory": PrivateFile,
-}
-
 
 # libpq's own defaults let a silent server or a lost network hold a connection for hours. Seconds, except for the last.
 POSTGRESQL_OPTIONS = {
@@ -44,10 +33,23 @@ def configure(*, base_dir: Path) -> dict[str, Any]:
     if database["ENGINE"] == SQLITE:
         if database["NAME"] != ":memory:":
             database["NAME"] = str(base_dir / database["NAME"])
-        database["OPTIONS"] = SQLITE_OPTIONS | database.get("OPTIONS", {})
+        database["OPTIONS"] = sqlite_options() | database.get("OPTIONS", {})
         return database
     database["OPTIONS"] = POSTGRESQL_OPTIONS | database.get("OPTIONS", {})
     return database | read_pool_settings()
+
+
+def sqlite_options() -> dict[str, Any]:
+    from homerack.sqlite import PrivateFile  # noqa: PLC0415  # not needed with PostgreSQL, and takes 1 MB
+
+    return {
+        # Readers do not wait for the writer; a writer waits up to 20 s for another. IMMEDIATE takes the write lock at
+        # the start of a transaction, where waiting works, instead of failing in the middle of it.
+        "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "factory": PrivateFile,
+    }
 
 
 def configure_direct(database: dict[str, Any]) -> dict[str, Any]:
