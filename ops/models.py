@@ -6,11 +6,12 @@ the tables, and no constraint that a file could violate.
 """
 
 import uuid
-from typing import Self
+from typing import Any, Self
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
-from django.db.models.functions import Cast
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
 from ops.utils.clock import MomentField
@@ -110,6 +111,38 @@ class Run(models.Model):
         return self.status not in {self.Status.QUEUED, self.Status.RUNNING}
 
 
+class HasCopyIn(models.Func):
+    """Whether `Backup.copies` has one in the storage location `name`, good or not.
+
+    SQLite searches the text of the list, which Django has written: otherwise it would need a row for each element.
+    """
+
+    template = "(INSTR(%(expressions)s) > 0)"
+    output_field = models.BooleanField()
+
+    def __init__(self, name: str) -> None:
+        super().__init__("copies", models.Value(f'"location": "{name}"'))
+        self.name = name
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Any:
+        searched, (column, _) = self.copy(), self.get_source_expressions()
+        searched.set_source_expressions([column, models.Value([{"location": self.name}], models.JSONField())])
+        return searched.as_sql(compiler, connection, template="(%(expressions)s)", arg_joiner=" @> ")
+
+
+class HasDamagedCopy(models.Func):
+    """Whether one of `Backup.copies` has an error; how it is searched for as in `HasCopyIn`."""
+
+    template = """(INSTR(REPLACE(%(expressions)s, '"error": ""', ''), '"error": "') > 0)"""
+    output_field = models.BooleanField()
+
+    def __init__(self) -> None:
+        super().__init__("copies")
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Any:
+        return self.as_sql(compiler, connection, template="""(%(expressions)s @? '$[*] ? (@.error > "")')""")
+
+
 class BackupQuerySet(models.QuerySet["Backup"]):
     """Backups, the newest first."""
 
@@ -124,13 +157,8 @@ class BackupQuerySet(models.QuerySet["Backup"]):
         return self.filter(IS_VERIFIED)
 
     def in_location(self, name: str) -> Self:
-        """Those with a copy in the storage location `name`, good or not.
-
-        The list is searched as text: SQLite has no other way without a row for each of its elements.
-        """
-        return self.annotate(copies_text=Cast("copies", models.TextField())).filter(
-            copies_text__contains=f'"location": "{name}"'
-        )
+        """Those with a copy in the storage location `name`, good or not."""
+        return self.filter(HasCopyIn(name))
 
     def good(self) -> Self:
         """The verified ones that are not suspicious, or were decided to be right."""

@@ -1,22 +1,18 @@
 """What pruning would do with the backups that a page shows, from the few rows on which that depends."""
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
 
-from django.db.models import BooleanField, ExpressionWrapper, Max, Min, Q, QuerySet, TextField, Value
-from django.db.models.functions import Cast, Replace
+from django.db.models import BooleanField, ExpressionWrapper, Max, Min, Q, QuerySet
 
 from ops.backups.record import LOCAL
 from ops.backups.retention import PERIODS, RetentionDecision
-from ops.models import Backup
+from ops.models import Backup, HasCopyIn, HasDamagedCopy
 from ops.operations.prune import evaluate_location, last_backup_failed, pinned_by_undo
 from ops.runs import index
 from ops.runs.context import OpsContext
 from ops.utils import clock
-
-NO_ERROR, ERROR = '"error": ""', '"error": "'
-"""In the text of `Backup.copies`."""
 
 
 def evaluate_index(context: OpsContext, names: Collection[str]) -> dict[str, RetentionDecision]:
@@ -53,7 +49,7 @@ def deciding_rows(context: OpsContext, names: Collection[str], *, now: dt.dateti
     wanted = Q(name__in=[*names]) | Q(taken_at__in=moments)
     if not reads_damaged:
         return Backup.objects.filter(wanted)
-    return with_copies(Backup.objects.all(), ()).filter(wanted | Q(is_damaged=True, verification_error=""))
+    return Backup.objects.filter(wanted | Q(HasDamagedCopy(), verification_error=""))
 
 
 class Group(NamedTuple):
@@ -71,42 +67,27 @@ class Group(NamedTuple):
 def group_verified(context: OpsContext, now: dt.datetime) -> Mapping[Group, list[dt.datetime]]:
     """When the verified backups were taken; of each group the newest, if no policy has periods."""
     locations = (LOCAL, *context.repository.others)
-    rows = with_copies(signed(now), locations).filter(verified_at__isnull=False, verification_error="")
-    rows = rows.annotate(is_ours=ExpressionWrapper(of_this_database(context), BooleanField()))
-    rows = rows.exclude(origin="upload").order_by()
-    keys = (
-        "is_damaged",
-        "is_ours",
-        "may_be_wrong",
-        "is_somewhere",
-        *(f"is_in_{number}" for number in range(len(locations))),
+    # Of the groups' fields, in their order.
+    conditions: dict[str, Any] = {
+        "is_damaged": HasDamagedCopy(),
+        "is_ours": of_this_database(context),
+        "may_be_wrong": Q(suspicion__in=("undecided", "wrong")),
+        "is_somewhere": ~Q(copies=[]),
+        **{f"is_in_{number}": HasCopyIn(name) for number, name in enumerate(locations)},
+    }
+    rows = signed(now).filter(verified_at__isnull=False, verification_error="").exclude(origin="upload").order_by()
+    rows = rows.annotate(
+        **{name: ExpressionWrapper(condition, BooleanField()) for name, condition in conditions.items()}
     )
     groups: dict[Group, list[dt.datetime]] = {}
     if any(numbers_of_periods(context).values()):
-        found = rows.values_list(*keys, "taken_at")
+        found = rows.values_list(*conditions, "taken_at")
     else:
-        found = rows.values(*keys).annotate(newest=Max("taken_at")).values_list(*keys, "newest")
+        found = rows.values(*conditions).annotate(newest=Max("taken_at")).values_list(*conditions, "newest")
     for is_damaged, is_ours, may_be_wrong, *where, taken_at in found:
         group = Group(is_damaged=is_damaged, is_ours=is_ours, may_be_wrong=may_be_wrong, locations=tuple(where))
         groups.setdefault(group, []).append(taken_at)
     return groups
-
-
-def with_copies(rows: QuerySet[Backup], locations: Iterable[str]) -> QuerySet[Backup]:
-    """With what the text of `copies` tells: SQLite could read the list only with a row for each of its elements."""
-    conditions = {
-        "may_be_wrong": Q(suspicion__in=("undecided", "wrong")),
-        "is_somewhere": Q(copies_text__contains='"location"'),
-        "is_damaged": Q(errors_text__contains=ERROR),
-        **{
-            f"is_in_{number}": Q(copies_text__contains=f'"location": "{name}"') for number, name in enumerate(locations)
-        },
-    }
-    text = Cast("copies", TextField())
-    no_errors = Replace(text, Value(NO_ERROR), Value(""), output_field=TextField())
-    return rows.alias(copies_text=text, errors_text=no_errors).annotate(
-        **{name: ExpressionWrapper(condition, BooleanField()) for name, condition in conditions.items()}
-    )
 
 
 def undecided_since(context: OpsContext, now: dt.datetime) -> Iterator[dt.datetime]:
