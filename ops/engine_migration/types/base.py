@@ -25,6 +25,16 @@ class Limit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChunkCheck:
+    """Finds out faster that all cells of a chunk are canonical. Either part may be false although they are."""
+
+    condition: str
+    """SQLite: true for each cell."""
+    accepts: Callable[[str, int], bool]
+    """True for the cells, one in each line, and their number. It makes sure that no cell has a line break."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ColumnType:
     """A PostgreSQL type, with the SQL that reads it on either side. ``{c}`` stands for the column."""
 
@@ -32,6 +42,8 @@ class ColumnType:
     """SQLite: true for values that `copy_text` and `source_text` format correctly. NULL is never checked."""
     convert: Callable[[Stored], str]
     """The text that PostgreSQL prints for a value that is not canonical. Raises Refused."""
+    chunk_check: ChunkCheck | None = None
+    """The same as `canonical_check` for many cells at once, and that their text is UTF-8 which PostgreSQL accepts."""
     stored_canonical: bool = True
     """Every value that Django stores is canonical."""
     copy_text: str = "{c}"

@@ -1,5 +1,6 @@
 """Dates, times and intervals."""
 
+import collections
 import datetime as dt
 import re
 import zoneinfo
@@ -9,7 +10,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ops.engine_migration.types.base import NEVER, ColumnType, Limit, Refused, Stored, refuse_type
+from ops.engine_migration.types.base import NEVER, ChunkCheck, ColumnType, Limit, Refused, Stored, refuse_type
 
 DATE = r"(\d{4})-(\d{2})-(\d{2})"
 CLOCK = r"(\d{2}):(\d{2}):(\d{2})(?:[.](\d+))?"
@@ -106,6 +107,7 @@ def timestamp(zone: SourceZone | None) -> ColumnType:
     written = padded(f"{local}::text", 19)
     return ColumnType(
         canonical_check=NEVER if zone else f"{clock_check(19, 'datetime')} AND {YEAR_GE_1}",
+        chunk_check=None if zone else ChunkCheck(condition="typeof({c}) = 'text'", accepts=are_datetimes),
         stored_canonical=not zone,
         copy_format="%s",
         source_text=f"{TRIMMED.format(whole=19)} || '+00'",
@@ -115,6 +117,20 @@ def timestamp(zone: SourceZone | None) -> ColumnType:
         limits=(Limit(excess=f"NOT {local} BETWEEN '0001-01-01' AND '9999-12-31 23:59:59.999999'", reason=NO_YEAR),),
         store=store if zone else None,
     )
+
+
+DATETIME_LINES = re.compile(r"(?:\d{4}-\d\d-\d\d (?:[01]\d|2[0-3]):\d\d:\d\d(?:[.]\d{6})?\n)+", re.ASCII)
+
+
+def are_datetimes(lines: str, number: int) -> bool:
+    """Python checks the calendar, as SQLite does for `clock_check`. The pattern is the form that both read alike."""
+    if lines.count("\n") != number - 1 or not DATETIME_LINES.fullmatch(f"{lines}\n"):
+        return False
+    try:
+        collections.deque(map(dt.datetime.fromisoformat, lines.split("\n")), maxlen=0)
+    except ValueError:
+        return False
+    return True
 
 
 def utc_text(moment: dt.datetime) -> str:

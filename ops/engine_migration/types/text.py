@@ -4,7 +4,7 @@ import dataclasses
 import ipaddress
 import re
 
-from ops.engine_migration.types.base import NEVER, ColumnType, Limit, Refused, Stored, refuse_type
+from ops.engine_migration.types.base import NEVER, ChunkCheck, ColumnType, Limit, Refused, Stored, refuse_type
 
 
 def convert_text(value: Stored) -> str:
@@ -74,12 +74,20 @@ def convert_binary(value: Stored) -> str:
     raise refuse_type(value, "binary data")
 
 
+HEXADECIMAL = "0123456789abcdef"
+
+
+def are_hexadecimal(lines: str, number: int) -> bool:
+    return lines.count("\n") == number - 1 and not lines.encode().translate(None, f"{HEXADECIMAL}\n".encode())
+
+
 UUID = ColumnType(
     # Faster than GLOB, which also does not see what comes after a NUL.
     canonical_check="typeof({c}) = 'text' AND length({c}) = 32"
-    " AND strip(CAST({c} AS BLOB), CAST('0123456789abcdef' AS BLOB)) = x''",
+    f" AND strip(CAST({{c}} AS BLOB), CAST('{HEXADECIMAL}' AS BLOB)) = x''",
+    chunk_check=ChunkCheck(condition="typeof({c}) = 'text' AND length({c}) = 32", accepts=are_hexadecimal),
     copy_format="%s",
-    target_text="replace({c}::text, '-', '')",
+    target_text="encode(uuid_send({c}), 'hex')",
     convert=convert_uuid,
     native_order=True,
     stored="replace({c}::text, '-', '')",
