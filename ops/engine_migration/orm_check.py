@@ -8,7 +8,7 @@ import contextlib
 import datetime as dt
 import zoneinfo
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -34,6 +34,8 @@ IN_BETWEEN = 60
 NOT_CANONICAL = 20
 COLUMNS_PER_QUERY = 400
 DIFFERENCES_NAMED = 5
+BYTES_IN_MEMORY = 8_000_000
+"""Of the rows of samples that are read at a time from each side."""
 Row = tuple[Any, ...]
 """The primary key and the values of a row."""
 
@@ -53,7 +55,38 @@ def compare_through_django(
     `chosen_zone`: that of --source-timezone, where it was given. `unreadable`: PostgreSQL is the source, and may have
     values that Django cannot read.
     """
-    samples = find_samples(tables, snapshot, preflight)
+    notes: dict[str, str] = {}
+    for samples in in_parts(find_samples(tables, snapshot, preflight)):
+        ours = read_sources(samples, snapshot, chosen_zone)
+        with postgres.project_session():
+            check_session(samples)
+            for sample, rows in zip(samples, ours, strict=True):
+                sample.compare(rows, notes, unreadable=unreadable)
+    return tuple(notes.values())
+
+
+def in_parts(samples: Iterable["Sample"]) -> Iterator[list["Sample"]]:
+    """The samples in parts that fit into memory: a table with large values is in several of them."""
+    part: list[Sample] = []
+    free = BYTES_IN_MEMORY
+    for sample in samples:
+        width = max(1, sample.table.bytes_per_row)
+        step = max(1, BYTES_IN_MEMORY // width)
+        for start in range(0, max(1, len(sample.rows)), step):
+            rows = sample.rows[start : start + step]
+            if part and free < len(rows) * width:
+                yield part
+                part, free = [], BYTES_IN_MEMORY
+            part.append(replace(sample, rows=rows))
+            free -= len(rows) * width
+    if part:
+        yield part
+
+
+def read_sources(
+    samples: Sequence["Sample"], snapshot: Snapshot, chosen_zone: zoneinfo.ZoneInfo | None
+) -> list[list[Row]]:
+    """The rows of each sample as Django reads them from the file, in the chosen zone."""
     source = sqlite_wrapper(snapshot.uri)
     if chosen_zone and settings.USE_TZ:
         source.settings_dict["TIME_ZONE"] = chosen_zone.key
@@ -62,10 +95,7 @@ def compare_through_django(
     if chosen_zone and not settings.USE_TZ:
         zones = chosen_zone, zoneinfo.ZoneInfo(source.timezone_name)
         ours = [[tuple(in_other_zone(value, *zones) for value in row) for row in rows] for rows in ours]
-    with postgres.project_session():
-        check_session(samples)
-        compared = (sample.compare(rows, unreadable=unreadable) for sample, rows in zip(samples, ours, strict=True))
-        return tuple(note for notes in compared for note in notes)
+    return ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,13 +191,12 @@ class Sample:
                     found += read([row])
             return found
 
-    def compare(self, ours: Sequence[Row], *, unreadable: bool) -> list[str]:
+    def compare(self, ours: Sequence[Row], notes: dict[str, str], *, unreadable: bool) -> None:
         """Raises VerificationFailed unless the target has the same rows as `ours`, but for `unreadable` ones.
 
-        Returns a sentence about each column with other values of which the drivers are the cause.
+        To `notes`, a sentence is added for each column with other values of which the drivers are the cause.
         """
         theirs = self.read_target([row[0] for row in ours])
-        notes: dict[str, str] = {}
         pairs = [pair for pair in zip(ours, theirs, strict=True) if not (unreadable and isinstance(pair[1], str))]
         lines = [line for pair in pairs for line in self.differences(*pair, notes)]
         if lines:
@@ -175,7 +204,6 @@ class Sample:
             raise VerificationFailed(
                 f"Django reads other values of {self.model._meta.label} from PostgreSQL than from the file:\n  {listed}"
             )
-        return list(notes.values())
 
     def read_target(self, keys: Sequence[Any]) -> list[Row | str]:
         """The row of each primary key, or why Django cannot read it."""
@@ -205,9 +233,10 @@ class Sample:
             if not reads_by_driver(column, one, other):
                 yield f"row {left[0]}, {column.name}: {mine} in the file, {new} in PostgreSQL"
                 continue
+            name = f"{self.model._meta.label}.{column.name}"
             notes.setdefault(
-                column.name,
-                f"The field {self.model._meta.label}.{column.name} reads what the driver of the database returns:"
+                name,
+                f"The field {name} reads what the driver of the database returns:"
                 f" {mine} in the file is {new} in PostgreSQL (row {left[0]}).",
             )
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import decimal
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,23 @@ def compare(ready: pipeline.PreparedFile, database: Database) -> None:
         preflight=ready.preflight,
         chosen_zone=ready.options.zone,
     )
+
+
+def test_rows_with_large_values_are_read_in_parts(file: Path, migrated: Database) -> None:
+    rows = 30
+    support.put(file, "everything", *({"id": number, "long": "x" * 10**6} for number in range(1, rows + 1)))
+    with support.prepared(file, only=["everything"]) as ready:
+        support.copy_and_verify_into(ready, migrated)
+        tracemalloc.start()
+        try:
+            compare(ready, migrated)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < rows * 10**6
+        migrated.rows(f"UPDATE everything SET number = 7 WHERE id = {rows}")
+        with pytest.raises(VerificationFailed, match=f"row {rows}, number: "):
+            compare(ready, migrated)
 
 
 BOOKS = ("otherproject_author", "otherproject_book", "otherproject_tag", "otherproject_book_tags")
