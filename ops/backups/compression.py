@@ -114,13 +114,13 @@ def reader(blocks: Iterator[bytes]) -> io.BufferedReader:
 def compressed(blocks: Iterator[bytes], *, threads: int = THREADS) -> Iterator[bytes]:
     """`blocks` as a gzip file: one member for every 2 MiB, compressed in `threads` while the next blocks are read.
 
-    At most two members for each thread wait in memory. An error of `blocks` is raised at once, before those members.
+    Besides those that the threads compress, one member waits in memory. An error of `blocks` is raised at once, before those members.
     """
     members: deque[Future[bytes]] = deque()
     with pool(threads) as executor:
         for block in rechunk(blocks, MEMBER_SIZE):
             members.append(executor.submit(isal_zlib.compress, block, LEVEL, GZIP_FORMAT))
-            if len(members) > 2 * threads:
+            if len(members) > threads:
                 yield members.popleft().result()
         while members:
             yield members.popleft().result()
@@ -133,7 +133,7 @@ def rechunk(blocks: Iterator[bytes], size: int) -> Iterator[bytes]:
     for block in blocks:
         buffer += block
         while len(buffer) >= size:
-            yield bytes(buffer[:size])
+            yield bytes(memoryview(buffer)[:size])
             del buffer[:size]
             empty = False
     if buffer or empty:
@@ -152,7 +152,7 @@ def pool(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 @contextlib.contextmanager
 def decompressed(raw: IO[bytes], kind: Kind) -> Iterator[IO[bytes]]:
-    """The content of the stored file `raw`, decompressed by a thread that reads a few MiB ahead.
+    """The content of the stored file `raw`, decompressed by a thread that reads a few blocks ahead.
 
     Raises ArtifactInvalid, when entered or read, where the file is empty, truncated or damaged; and what `raw` raises.
     Does not close `raw`.

@@ -9,12 +9,12 @@ from isal import igzip, isal_zlib
 
 from ops.errors import ArtifactInvalid
 
-BLOCK_SIZE = 1 << 20
+BLOCK_SIZE = 1 << 18
 """Bytes."""
 
 
 def blocks_of(raw: IO[bytes]) -> Iterator[bytes]:
-    """The rest of `raw` in blocks of at most 1 MiB."""
+    """The rest of `raw` in blocks of at most `BLOCK_SIZE`."""
     return iter(functools.partial(raw.read, BLOCK_SIZE), b"")
 
 

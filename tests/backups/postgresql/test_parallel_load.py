@@ -324,6 +324,17 @@ def test_digests_lock_one_table_at_a_time(lab: Database, monkeypatch: pytest.Mon
     assert found == {name: expected[name] for name in ("device", "nothing", "rack")}
 
 
+def test_digest_of_a_loaded_table_does_not_wait_for_the_table_that_is_loaded(lab: Database) -> None:
+    """The load has emptied that one, which locks it until its rows are committed."""
+    expected = support.tables_of(support.engine_of(lab))
+    with contextlib.closing(lab.connect()) as loading, early_digests.early_digests(lab.address) as digests:
+        with loading.cursor() as cursor:
+            cursor.execute("TRUNCATE device")
+        digests.read({"rack"})
+        (reading,) = digests._reading
+        assert reading.result(timeout=20) == {"rack": expected["rack"]}
+
+
 def test_builds_need_one_connection(lab: Database) -> None:
     """The role or the server may have no second one."""
     others = lab.address.with_database(support.new_name())

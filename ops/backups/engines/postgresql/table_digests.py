@@ -33,13 +33,19 @@ SELECT n.nspname, c.relname,
                  FROM pg_extension AS e WHERE c.oid = ANY(e.extconfig)), '') AS condition
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't'
-  AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', %s, %s)
+  AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', %(undo)s, %(aside)s)
+  AND (%(only)s::text[] IS NULL
+       OR CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname = ANY(%(only)s))
   AND (NOT EXISTS (SELECT 1 FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                    AND d.deptype = 'e')
        OR EXISTS (SELECT 1 FROM pg_extension AS e WHERE c.oid = ANY(e.extconfig)))
 ORDER BY pg_relation_size(c.oid) DESC, 1, 2
 """
-"""Tables whose rows pg_dump writes. The condition is that of an extension's configuration table: ``WHERE …``."""
+"""Tables whose rows pg_dump writes. The condition is that of an extension's configuration table: ``WHERE …``.
+
+`pg_relation_size` waits for whoever has locked a table, such as a load that is emptying it: only what is asked for is
+measured.
+"""
 HASHED_WHOLE = frozenset({"boolean", "bytea", "date", "integer", "smallint", "uuid"})
 """Types whose own hash is of all bits of a value. That of bigint is of 32 of them, and equal numerics have one hash."""
 SAME_AS_TEXT = frozenset(
@@ -81,9 +87,13 @@ def normalize_output(cursor: Cursor) -> None:
         cursor.execute("SELECT set_config(%s, %s, %s)", [name, value, is_local])
 
 
-def list_tables(cursor: Cursor) -> dict[Table, str]:
-    """All tables with rows of their own, the largest first, with the SQL that limits which rows are dumped, or ''."""
-    cursor.execute(TABLES, [UNDO_SCHEMA, ASIDE_SCHEMA])
+def list_tables(cursor: Cursor, only: Collection[str] | None = None) -> dict[Table, str]:
+    """All tables with rows of their own, the largest first, with the SQL that limits which rows are dumped, or ''.
+
+    `only` are the qualified names of those to list.
+    """
+    names = None if only is None else list(only)
+    cursor.execute(TABLES, {"undo": UNDO_SCHEMA, "aside": ASIDE_SCHEMA, "only": names})
     return {Table(schema, name): condition for schema, name, condition in cursor.fetchall()}
 
 
@@ -101,12 +111,10 @@ def read_digests(
     the text of a value is hashed in UTF-8, the encoding of dumps.
     """
     normalize_output(cursor)
-    tables = list_tables(cursor)
+    tables = list_tables(cursor, only)
     digests = {}
     for done, (table, condition) in enumerate(tables.items()):
         name = table.qualified_name
-        if only is not None and name not in only:
-            continue
         on_progress(Progress(stage=stage, item=name, done=done, total=len(tables)))
         digests[name] = known.get(name) or read_digest(cursor, table, condition)
     return dict(sorted(digests.items()))
