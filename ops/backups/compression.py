@@ -114,7 +114,7 @@ def reader(blocks: Iterator[bytes]) -> io.BufferedReader:
 def compressed(blocks: Iterator[bytes], *, threads: int = THREADS) -> Iterator[bytes]:
     """`blocks` as a gzip file: one member for every 2 MiB, compressed in `threads` while the next blocks are read.
 
-    Besides those that the threads compress, one member waits in memory. An error of `blocks` is raised at once, before those members.
+    One more member than there are threads waits in memory. An error of `blocks` is raised at once, before those.
     """
     members: deque[Future[bytes]] = deque()
     with pool(threads) as executor:

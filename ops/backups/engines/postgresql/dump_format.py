@@ -58,6 +58,6 @@ def count_rows(chunks: Iterator[bytes], on_progress: ProgressCallback) -> Mappin
     rows: dict[str, int] = {}
     for block in reader.blocks():
         while block.read(BLOCK_SIZE):
-            on_progress(Progress(stage=Stage.VERIFY, item=block.table, done=reader.size))
+            on_progress(Progress(stage=Stage.VERIFY, item=block.table, done=block.size))
         rows[block.table] = rows.get(block.table, 0) + block.rows
     return rows
