@@ -62,6 +62,8 @@ _accepted_last: dict[tuple[Server, ...], Server] = {}
 
 
 def _servers(params: Mapping[str, Any]) -> tuple[Server, ...]:
+    if params.get("hostaddr"):
+        return ()  # a second list, in the same order
     hosts, ports = str(params.get("host", "")).split(","), str(params.get("port", "")).split(",")
     return tuple(zip(hosts, ports if len(ports) > 1 else ports * len(hosts), strict=False))
 

@@ -96,7 +96,7 @@ class Scene:
                 return cursor.fetchall() if cursor.description else []
 
     def rows(self) -> int:
-        return len(self.sql("SELECT FROM paused"))
+        return len(self.sql("SELECT number FROM paused"))
 
     def interrupted(self, page: str, moment: str, fault: Callable[["Scene"], None]) -> Answer:
         """The answer of a page during which `fault` happens at `moment`; its seconds count from there."""
@@ -110,6 +110,13 @@ class Scene:
         return Answer(**{**vars(answer), "seconds": time.monotonic() - began})
 
     def recover(self) -> None:
+        self.recover_server()
+        self.sql("ALTER SYSTEM RESET ALL")
+        self.sql("SELECT pg_reload_conf()")
+        self.sql(END_SESSIONS)
+        self.sql("TRUNCATE paused")
+
+    def recover_server(self) -> None:
         self.proxy.thaw()
         self.proxy.at_commit = ""
         process = self.server.process
@@ -117,10 +124,6 @@ class Scene:
             self.server.thaw()
         else:
             self.server.launch()
-        self.sql("ALTER SYSTEM RESET ALL")
-        self.sql("SELECT pg_reload_conf()")
-        self.sql(END_SESSIONS)
-        self.sql("TRUNCATE paused")
 
 
 @pytest.fixture
@@ -207,5 +210,64 @@ def test_page_answers_in_time_and_says_why(scene: Scene, page: str, moment: str,
         assert "Nothing was changed." in answer.text
     elif moment != "commit":
         assert PERHAPS in answer.text
+    scene.recover_server()
+    if page != "write-each":
+        # The server may find the COMMIT in its socket when it goes on.
+        assert scene.rows() in ({0, 2} if moment == "commit" else {0})
     scene.recover()
     assert ask(scene.site, "/test/read/").status == 200
+
+
+@pytest.mark.parametrize("fault", ["cut", "hold"])
+def test_lost_answer_to_a_commit_is_not_called_a_failure(scene: Scene, fault: str) -> None:
+    scene.proxy.at_commit = fault
+    answer = ask(scene.site, "/test/write/")
+    assert (answer.status, answer.retry_after) == (503, "10")
+    assert answer.seconds < LIMIT + SLACK
+    assert UNKNOWN in answer.text
+    assert "Check before you send the form again." in answer.text
+    assert scene.rows() == 2
+
+
+def test_server_that_only_reads_saved_nothing(scene: Scene) -> None:
+    refuse_writes(scene)
+    for page in ("write", "write-each"):
+        answer = ask(scene.site, f"/test/{page}/")
+        assert (answer.status, answer.retry_after) == (503, "10")
+        assert "The database cannot be changed now" in answer.text
+        assert "Nothing was saved." in answer.text
+    assert ask(scene.site, "/test/read/").status == 200
+    assert scene.rows() == 0
+
+
+def test_statement_that_takes_too_long_is_cancelled(scene: Scene) -> None:
+    answer = ask(scene.site, "/test/sleep/30/")
+    assert (answer.status, answer.seconds < LIMIT + SLACK) == (503, True)
+    assert "The database took too long" in answer.text
+    active = "SELECT pid FROM pg_stat_activity WHERE application_name = 'homerack' AND state = 'active'"
+    eventually(lambda: not scene.sql(active))
+
+
+def test_long_request_of_short_statements_is_not_cut(scene: Scene) -> None:
+    answer = ask(scene.site, "/test/repeat/4/")
+    assert (answer.status, answer.seconds > 3 * LIMIT) == (200, True)
+
+
+def test_crowd_at_a_frozen_server_gets_answers_and_health_stays_fast(scene: Scene) -> None:
+    """40 requests for 8 threads, and probes all along."""
+    with ThreadPoolExecutor(48) as executor:
+        list(executor.map(lambda _: ask(scene.site, "/test/sleep/0.1/"), range(16)))  # idle sessions
+        freeze(scene)
+        began = time.monotonic()
+        asked = [executor.submit(ask, scene.site, "/test/read/") for _ in range(40)]
+        probes = []
+        while not all(each.done() for each in asked):
+            probes += [scene.site.get(path) for path in ("/health/", "/health/live/", "/health/ready/")]
+        assert {each.result().status for each in asked} == {503}
+        assert all("The database does not answer" in each.result().text for each in asked)
+    assert max(probe.seconds for probe in probes) < 2 + 1
+    assert {probe.status for probe in probes if "checks" in probe.text} == {503}
+    # Five rounds of the threads, each with a connection attempt.
+    assert time.monotonic() - began < 5 * LIMIT + 2 * SLACK
+    scene.recover()
+    eventually(lambda: ask(scene.site, "/test/read/").status == 200)
