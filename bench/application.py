@@ -8,9 +8,12 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
+from homerack.postgresql import retry_budget
+
 os.environ["DJANGO_SETTINGS_MODULE"] = "homerack.settings"
 settings.ROOT_URLCONF = "bench.application"
 application = get_wsgi_application()  # before the urls, which import models
+retry_budget.limit_statements()  # as homerack.wsgi does
 
 
 def run(sql: str) -> HttpResponse:

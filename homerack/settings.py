@@ -159,6 +159,8 @@ FILE_UPLOAD_HANDLERS = ["homerack.web.uploads.RefuseFiles"]
 # Seconds in which the headers and then the body of a request must arrive (homerack/web/gunicorn_worker.py).
 WEB_HEAD_SECONDS = 10
 WEB_BODY_SECONDS = 30
+# Seconds that a request waits for a thread before it is answered with 503.
+WEB_QUEUE_SECONDS = 10
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [csp.NONE],

@@ -4,6 +4,7 @@ import errno
 import io
 import select
 import socket
+import time
 from typing import Any
 
 MAX_UNSENT = 1_000_000
@@ -39,6 +40,13 @@ class BufferedSocket:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.unsent = bytearray()
+        self.queued_at: float | None = None
+        """When the request began to wait for a thread; None where that does not matter."""
+
+    def seconds_in_queue(self) -> float:
+        """For the thread that takes the request. Later requests of the connection do not count that time."""
+        queued_at, self.queued_at = self.queued_at, None
+        return 0.0 if queued_at is None else time.monotonic() - queued_at
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.sock, name)

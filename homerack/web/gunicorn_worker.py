@@ -158,6 +158,7 @@ class ProbeAwareWorker(ThreadWorker):
             return
         if not is_probe:
             self.mark_busy(conn)
+            conn.sock.queued_at = time.monotonic()
         members.add(conn)
         self.start(conn, ReceivedRequest(data), pool)
 
@@ -194,10 +195,28 @@ class ProbeAwareWorker(ThreadWorker):
     def serve(
         self, application: Application, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        """Call the application with the state of the threads, which `ops.health.views` reports."""
+        """Call the application with the state of the threads, which `ops.health.views` reports.
+
+        A page that has waited for a thread for too long is refused: while each page waits for a frozen database, those
+        behind it would wait for minutes.
+        """
+        if environ["gunicorn.socket"].seconds_in_queue() > settings.WEB_QUEUE_SECONDS:
+            return self.refuse_late(environ, start_response)
         environ["ops.free_threads"] = max(0, self.cfg.threads - len(self.pages))
         environ["ops.stalled_seconds"] = self.stalled_seconds()
         return application(environ, start_response)
+
+    def refuse_late(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        body = self.refusals[status].encode()
+        headers = {
+            "Content-Type": "text/html; charset=utf-8",
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+            "Retry-After": str(RETRY_SECONDS),
+        }
+        start_response(f"{status.value} {status.phrase}", list(headers.items()))
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     # --- After responses -----------------------------------------------------------------------------------------
     def finish_request(self, conn: TConn, fs: "Future[object]") -> None:

@@ -290,6 +290,17 @@ class TestThreads:
         eventually(lambda: web.get("/health/live/").status == 200, within=3)
         eventually(lambda: web.get("/health/ready/").status == 200, within=5)
 
+    def test_page_that_waited_too_long_for_a_thread_is_refused(
+        self, web: WebServer, strangers: Callable[..., list[Stranger]]
+    ) -> None:
+        strangers(THREADS, head("GET", "/hold/2/", Connection="close"))
+        time.sleep(0.2)
+        late = web.get("/large/")
+        assert (late.status, late.headers["Retry-After"]) == (503, "10")
+        assert "<h1>The site is busy</h1>" in late.text
+        assert 1 < late.seconds < 4
+        assert web.get("/large/").status == 200
+
     def test_busy_threads_that_make_progress_are_alive(self, web: WebServer) -> None:
         end = time.monotonic() + 2.5
 
