@@ -22,6 +22,8 @@ from homerack.web.error_texts import (
 BY_SQLSTATE = {"25006": READ_ONLY, "57014": QUERY_CANCELLED, "57P01": CONNECTION_LOST, "57P02": CONNECTION_LOST}
 BY_CLASS = {"CommitUnknown": COMMIT_UNKNOWN, "NoAnswer": NO_ANSWER, "PoolExhausted": CONNECTIONS_IN_USE}
 BY_TEXT = {
+    "database table is locked": DATABASE_LOCKED,
+    "locking protocol": DATABASE_LOCKED,
     "database is locked": DATABASE_LOCKED,
     "server closed the connection": CONNECTION_LOST,
     "connection already closed": CONNECTION_LOST,

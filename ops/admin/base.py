@@ -4,7 +4,7 @@ import shlex
 from typing import Any, TypeVar
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import connection, models, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -47,6 +47,17 @@ class IndexAdmin(ModelAdmin[Row]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:  # noqa: ARG002
         return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """400 for a null character, which PostgreSQL refuses in a query: filters pass on what the address says."""
+        if any("\0" in value for values in request.GET.lists() for value in (values[0], *values[1])):
+            raise BadRequest("A null character in the address.")
+        response: HttpResponse = super().changelist_view(request, extra_context)
+        return response
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Row | None:
+        row: Row | None = None if "\0" in str(object_id) else super().get_object(request, object_id, from_field)
+        return row
 
     def get_row(self, request: HttpRequest, key: str) -> Row:
         """The row of a page. Raises Http404, and PermissionDenied for users who may not view it."""

@@ -3,6 +3,9 @@
 import contextlib
 import os
 import signal
+import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -271,3 +274,34 @@ def test_crowd_at_a_frozen_server_gets_answers_and_health_stays_fast(scene: Scen
     assert time.monotonic() - began < 5 * LIMIT + 2 * SLACK
     scene.recover()
     eventually(lambda: ask(scene.site, "/test/read/").status == 200)
+
+
+def test_sqlite_file_that_a_frozen_process_locks_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "lab.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript("PRAGMA journal_mode = WAL; CREATE TABLE paused (number int)")
+    locking = (
+        f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('BEGIN IMMEDIATE'); print(flush=True); input()"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", locking], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout
+    assert holder.stdin
+    holder.stdout.readline()
+    holder.send_signal(signal.SIGSTOP)
+    site = start(f"sqlite:///{path}?timeout=1")
+    try:
+        for page in ("write", "write-each"):
+            answer = ask(site, f"/test/{page}/")
+            assert (answer.status, answer.retry_after) == (503, "10")
+            assert answer.seconds > 1
+            assert "<h1>The database is locked</h1>" in answer.text
+            assert PERHAPS in answer.text
+        assert ask(site, "/test/read/").status == 200
+        holder.kill()
+        holder.wait()
+        assert ask(site, "/test/write/").status == 200
+    finally:
+        holder.kill()
+        site.stop()
+        holder.stdin.close()
+        holder.stdout.close()

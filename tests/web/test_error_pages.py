@@ -19,6 +19,7 @@ from homerack import urls
 from homerack.accounts.models import User
 from ops import maintenance
 from ops.maintenance import MaintenanceMode, maintenance_mode
+from ops.models import Backup, Run
 from tests.support.postgres import free_port
 from tests.support.web import Browser, WebServer, send_request
 
@@ -272,3 +273,15 @@ def test_null_character_in_the_address_is_refused_on_every_page_of_the_admin(adm
             assert "This request was refused" in answer.content.decode()
     assert admin_client.get("/admin/inventory/rack/%00/change/").status_code == 400
     assert admin_client.get("/admin/inventory/rack/?q=%2500").status_code == 200
+
+
+def test_pages_of_ops_refuse_null_characters_in_projects_without_our_middleware(
+    admin_client: Client, settings: Any
+) -> None:
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if not name.endswith("refuse_null_characters")]
+    for model in (Run, Backup):
+        page = reverse(f"admin:ops_{model._meta.model_name}_changelist")
+        names = [each[0] if isinstance(each, tuple) else each for each in admin.site._registry[model].list_filter]
+        for parameter in ["q=%00", "a%00=b", *(f"{each}=%00" for each in names if isinstance(each, str))]:
+            assert admin_client.get(f"{page}?{parameter}").status_code == 400, (page, parameter)
+        assert admin_client.get(f"{page}%00/change/").status_code in {302, 404}
