@@ -19,4 +19,3 @@ def import_pool() -> None:
     """The pool of connections. Without a server, it is imported with the first connection: commands may need none."""
     if connection.vendor == "postgresql":
         import_module("homerack.postgresql.pool")
-        import_module("homerack.postgresql.retry")

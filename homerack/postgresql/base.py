@@ -19,7 +19,7 @@ connection is checked in where Django checks a persistent one: when a request or
 import math
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from homerack.postgresql import query_logging, retry_budget
 from homerack.postgresql.creation import DatabaseCreation
 from homerack.postgresql.deadlines import has_expired
 from homerack.postgresql.registry import pools
+from homerack.postgresql.retry import RetryPolicy, connect_with_retry
 from homerack.postgresql.session import WRITABLE_ONLY, connect, open_session, server_of
 
 if TYPE_CHECKING:
@@ -148,11 +149,24 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # SQLAlchemy takes longer to import than Django, and many processes never connect (`homerack.preloading`).
         from homerack.postgresql.pool import ConnectionPool, PoolSettings  # noqa: PLC0415
 
-        settings, limit = self.settings_dict, self.statement_limit
+        settings, policy = self.settings_dict, self._retry_policy()
         params = self.get_connection_params() | {"options": self._startup_options()}
+
+        limit = self.statement_limit
+
+        def connect() -> connection:
+            raw: connection = connect_with_retry(
+                partial(open_session, limit=limit),
+                params,
+                policy=policy,
+                budget=retry_budget.current(),
+                deadline=retry_budget.deadline(),
+            )
+            return raw
+
         return ConnectionPool(
             name=self.alias,
-            connect=partial(self._retrying(partial(open_session, limit=limit)), params),
+            connect=connect,
             settings=PoolSettings(
                 size=settings["POOL"]["SIZE"],
                 max_overflow=settings["POOL"].get("MAX_OVERFLOW", 10),
@@ -163,20 +177,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
             ),
         )
 
-    def _retrying(self, connect_once: Callable[[dict[str, Any]], connection]) -> Callable[[dict[str, Any]], connection]:
-        """A function that connects as `connect_once` does, with retries. It does not refer to `self`."""
-        # Its libraries take memory, and many processes never connect (`homerack.preloading`).
-        from homerack.postgresql.retry import RetryPolicy, connect_with_retry  # noqa: PLC0415
-
+    def _retry_policy(self) -> RetryPolicy:
         settings = self.settings_dict.get("CONNECT_RETRY", {})
-        policy = RetryPolicy(attempts=settings.get("ATTEMPTS", 5), delay=settings.get("DELAY", 2))
-
-        def connect(params: dict[str, Any]) -> connection:
-            budget, deadline = retry_budget.current(), retry_budget.deadline()
-            raw: connection = connect_with_retry(connect_once, params, policy=policy, budget=budget, deadline=deadline)
-            return raw
-
-        return connect
+        return RetryPolicy(attempts=settings.get("ATTEMPTS", 5), delay=settings.get("DELAY", 2))
 
     def _startup_options(self) -> str:
         """The session defaults, which ``DISCARD ALL`` returns to; options of the settings come last and win."""
@@ -221,7 +224,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """A connection without a pool."""
         limit = self.statement_limit
         with retry_budget.ending_after(limit):
-            return self._retrying(partial(connect, limit=limit, by=self._open))(conn_params)
+            raw: connection = connect_with_retry(
+                partial(connect, limit=limit, by=self._open),
+                conn_params,
+                policy=self._retry_policy(),
+                budget=retry_budget.current(),
+                deadline=retry_budget.deadline(),
+            )
+        return raw
 
     def _open(self, **conn_params: Any) -> connection:
         raw: connection = super().get_new_connection(conn_params)
