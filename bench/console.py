@@ -7,6 +7,7 @@ with Django's test client, without a network.
 import datetime as dt
 import itertools
 import json
+import math
 import random
 import statistics
 import sys
@@ -41,7 +42,6 @@ PAGES = {
     "restore": "admin:ops_backup_restore",
 }
 """Pages of a row are of a rack with 40 devices, of the device with the most cables, and of the newest backup."""
-RACKS = 2_500
 RACK_UNITS = 40
 BATCH = 5_000
 
@@ -105,7 +105,7 @@ def fill_lab(devices: int) -> None:
 
     load_demo()
     # The manager of the models saves and validates row by row, which is too slow here.
-    new_racks = [Rack(name=f"Rack {number:04}", location="Hall 1") for number in range(RACKS)]
+    new_racks = [Rack(name=f"Rack {number:04}", location="Hall 1") for number in range(math.ceil(devices / RACK_UNITS))]
     racks: list[Rack] = QuerySet[Rack](Rack).bulk_create(new_racks)
     models = list(DeviceModel.objects.filter(height_u=1).select_related("brand"))
     specifications = dict(Device.objects.values_list("model_id", "specification_id"))
@@ -123,7 +123,7 @@ def fill_lab(devices: int) -> None:
     ]
     made: list[Device] = QuerySet[Device](Device).bulk_create(rows, batch_size=BATCH)
     positions = [
-        RackPosition(device=device, rack=racks[number // RACK_UNITS % RACKS], start_u=number % RACK_UNITS + 1)
+        RackPosition(device=device, rack=racks[number // RACK_UNITS], start_u=number % RACK_UNITS + 1)
         for number, device in enumerate(made)
     ]
     QuerySet[RackPosition](RackPosition).bulk_create(positions, batch_size=BATCH)
