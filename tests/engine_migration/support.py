@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +123,29 @@ class Database:
         return [name for (name,) in self.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")]
 
 
-def server() -> Database:
-    """The database through which others are made."""
-    return database_named("postgres")
+@dataclass
+class Server(Database):
+    """The database through which others are made. `rows` keeps its connection: to connect takes longer than most."""
+
+    session: Any = None
+
+    def rows(self, query: str, parameters: Any = None) -> list[Any]:
+        if self.session is None or self.session.closed:
+            self.session = self.connect()
+        with self.session.cursor() as cursor:
+            cursor.execute(query, parameters)
+            return list(cursor.fetchall()) if cursor.description else []
+
+
+def server() -> Server:
+    return server_of(os.environ["DATABASE_URL"], os.getpid())
+
+
+@cache
+def server_of(_url: str, _process: int) -> Server:
+    """The same one for each address and process: a fork must not use the connection of its parent."""
+    database = database_named("postgres")
+    return Server(address=database.address, url=database.url)
 
 
 def database_named(name: str, *, user: str = "", password: str = "") -> Database:
@@ -145,9 +166,8 @@ def create(name: str, template: str = "template0") -> Database:
 
 def drop(name: str) -> None:
     """Drop the database and the databases that a run may have left."""
-    with contextlib.closing(server().connect()) as connection, connection.cursor() as cursor:
-        for suffix in ("", NEW_SUFFIX, OLD_SUFFIX):
-            cursor.execute(f'DROP DATABASE IF EXISTS "{databases.suffixed_name(name, suffix)}" WITH (FORCE)')
+    for suffix in ("", NEW_SUFFIX, OLD_SUFFIX):
+        server().rows(f'DROP DATABASE IF EXISTS "{databases.suffixed_name(name, suffix)}" WITH (FORCE)')
 
 
 def end_lock_session(name: str) -> None:

@@ -1,6 +1,5 @@
 """Helpers for tests of the PostgreSQL engine: a small database, dumps of it, and ways to load them."""
 
-import contextlib
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -51,9 +50,8 @@ def engine_of(database: Database, **options: Any) -> PostgresEngine:
 
 def drop(name: str) -> None:
     """Drop the database, and the other databases that restores may have left."""
-    with contextlib.closing(server().connect()) as connection, connection.cursor() as cursor:
-        for suffix in ("", STAGING, RESTORE_TEST, PREVIOUS, ASIDE):
-            cursor.execute(f'DROP DATABASE IF EXISTS "{databases.suffixed_name(name, suffix)}" WITH (FORCE)')
+    for suffix in ("", STAGING, RESTORE_TEST, PREVIOUS, ASIDE):
+        server().rows(f'DROP DATABASE IF EXISTS "{databases.suffixed_name(name, suffix)}" WITH (FORCE)')
 
 
 def drop_role(name: str) -> None:
