@@ -45,6 +45,7 @@ IMPORTED = (
 
 
 def main(path: str) -> None:
+    gc.disable()
     django.setup()
     for command, app in get_commands().items():
         if app in {"ops", "homerack"}:
@@ -55,6 +56,7 @@ def main(path: str) -> None:
     # Garbage collection in a fork would copy all of this process.
     gc.collect()
     gc.freeze()
+    gc.enable()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{path}.new")
     listener.listen(50)

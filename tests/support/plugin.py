@@ -55,8 +55,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         os.environ[forked.SOCKET] = forked.launch()
 
 
-def pytest_collection() -> None:
-    gc.disable()
+# Django and the tests are imported without it.
+gc.disable()
 
 
 def pytest_collection_finish() -> None:
