@@ -1,6 +1,6 @@
 """Remove secrets and control characters from messages of other programs."""
 
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote
 
 from django.conf import settings
 
@@ -22,18 +22,18 @@ def redact(text: str) -> str:
     return printable(text)
 
 
-def _password(url: str) -> str:
-    try:
-        return urlsplit(url).password or ""
-    except ValueError:
-        return ""
+def _passwords(url: str) -> list[str]:
+    """Those before the host and among the options. Not with `urlsplit`, which reads no address of several hosts."""
+    address, _, query = url.partition("://")[2].partition("?")
+    userinfo = address.partition("/")[0].rpartition("@")[0]
+    return [unquote(userinfo.partition(":")[2]), *parse_qs(query).get("password", [])]
 
 
 def _secrets() -> list[str]:
     """The longest first, because one may be a part of another."""
     databases = [*settings.DATABASES.values(), conf.OPS_DIRECT_DATABASE]
     secrets = [str(database.get("PASSWORD") or "") for database in databases]
-    secrets += [unquote(_password(url)) for url in (conf.REDIS_URL, conf.POSTGRES_URL)]
+    secrets += [password for url in (conf.REDIS_URL, conf.POSTGRES_URL) for password in _passwords(str(url or ""))]
     secrets += map(str, (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
     secrets += map(str, (conf.BACKUP_SIGNING_KEY, *conf.BACKUP_SIGNING_KEY_FALLBACKS))
     secrets += map(str, conf.BACKUP_AGE_IDENTITY)
