@@ -6,6 +6,7 @@ from typing import Any
 import dj_database_url
 
 from homerack.config import env
+from ops.databases.postgres import url as postgres_url
 
 SQLITE = "django.db.backends.sqlite3"
 POSTGRESQL = "homerack.postgresql"
@@ -94,17 +95,17 @@ def parse_url(url: str, *, variable: str = "DATABASE_URL") -> dict[str, Any]:
     Raises ImproperlyConfigured without the address, which may contain a password.
     """
     scheme, _, rest = url.partition("://")
-    url = f"{scheme.partition('+')[0]}://{rest}"
-    if url.startswith("sqlite:///./"):
-        url = url.replace("///./", "///", 1)
+    scheme = scheme.partition("+")[0]
     try:
-        database: dict[str, Any] = dict(dj_database_url.parse(url))
+        if scheme in postgres_url.SCHEMES:
+            return {"ENGINE": POSTGRESQL, **postgres_url.parse(url)}
+        path = rest.removeprefix("/.") if rest.startswith("/./") else rest
+        database: dict[str, Any] = dict(dj_database_url.parse(f"{scheme}://{path}"))
+    except postgres_url.InvalidUrl as error:
+        raise env.refuse(variable, str(error), EXAMPLE) from error
     except (ValueError, dj_database_url.UnknownSchemeError) as error:
-        fault = "cannot be parsed; write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25"
-        raise env.refuse(variable, fault, EXAMPLE) from error
-    if database["ENGINE"] == "django.db.backends.postgresql":
-        database["ENGINE"] = POSTGRESQL
-    if database["ENGINE"] not in {SQLITE, POSTGRESQL}:
+        raise env.refuse(variable, postgres_url.UNREADABLE, EXAMPLE) from error
+    if database["ENGINE"] != SQLITE:
         raise env.refuse(variable, f"starts with {scheme}://; HomeRack runs on sqlite and postgres", EXAMPLE)
     if not database["NAME"]:
         raise env.refuse(variable, "names no database", EXAMPLE)

@@ -35,6 +35,7 @@ from django.utils.functional import cached_property
 from psycopg2.extensions import connection
 
 from homerack.postgresql import query_logging, retry_budget
+from homerack.postgresql.client import DatabaseClient
 from homerack.postgresql.creation import DatabaseCreation
 from homerack.postgresql.deadlines import has_expired
 from homerack.postgresql.registry import pools
@@ -74,6 +75,7 @@ class ErrorObserver(DatabaseErrorWrapper):
 class DatabaseWrapper(base.DatabaseWrapper):
     """Django's connection of one thread. It holds a pooled connection only while it is in use."""
 
+    client_class = DatabaseClient
     creation_class = DatabaseCreation
 
     def __init__(self, settings_dict: dict[str, Any], *args: Any, **kwargs: Any) -> None:

@@ -12,7 +12,7 @@ from django.urls import reverse
 from ops.admin.base import BACKUP_LIST, IndexAdmin, enqueue_run, equivalent_command, has_worker, require_start
 from ops.admin.run_detail import RunPresenter
 from ops.conf import conf, setting_name
-from ops.databases.postgres.connection import EXAMPLE
+from ops.databases.postgres.url import EXAMPLE
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
 

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from ops.conf import conf, setting_name
 from ops.databases.override import direct_settings
-from ops.databases.postgres.connection import EXAMPLE, ConnectionInfo, from_settings, parse_url
+from ops.databases.postgres.connection import ConnectionInfo, from_settings, parse_url
+from ops.databases.postgres.url import EXAMPLE
 from ops.engine_migration.prepared import PreparedMigration, RowsRefused
 from ops.engine_migration.quarantine import check_directory
 from ops.engine_migration.result import MigrationResult

@@ -19,6 +19,7 @@ def database_settings(url: str, **overrides: Any) -> dict[str, Any]:
     database = copy.deepcopy(settings.DATABASES["default"])
     target = parse_url(url)
     database |= {key: target[key] for key in ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")}
+    database["OPTIONS"] = database.get("OPTIONS", {}) | target.get("OPTIONS", {})
     for key, value in overrides.items():
         database[key] = database[key] | value if isinstance(value, dict) else value
     return database

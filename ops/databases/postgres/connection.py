@@ -1,28 +1,32 @@
 """The address of a PostgreSQL database, and connections outside of Django's."""
 
+import datetime as dt
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-import dj_database_url
 import psycopg2
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.databases.override import new_wrapper
-from ops.databases.postgres import refusal
+from ops.databases.postgres import refusal, url
 from ops.databases.postgres.refusal import Refused
-from ops.errors import PreconditionFailed
+from ops.databases.postgres.sqlstate import HOST_FAILED
+from ops.databases.postgres.url import EXAMPLE, describe_hosts
+from ops.errors import OpsError, PreconditionFailed
 
 APPLICATION = "ops"
 DJANGO_OPTIONS = frozenset({"assume_role", "isolation_level", "server_side_binding", "service_file", "pool"})
 OWN_OPTIONS = frozenset({"client_encoding", "connection_factory", "cursor_factory"})
 """Options of libpq and psycopg2 that our connections set themselves."""
-EXAMPLE = "postgres://user:password@127.0.0.1:5432/mydatabase"
 CONNECT_TIMEOUT = 10
 """Seconds."""
+CHOOSE_A_HOST = {"target_session_attrs": "PGTARGETSESSIONATTRS", "load_balance_hosts": "PGLOADBALANCEHOSTS"}
+"""Options by which libpq chooses among several hosts, and its variables for them."""
 TRANSACTION_TIMEOUT = 170000
 """The first version of PostgreSQL with the setting; an older one refuses a connection with its name."""
 ANSWERED = "ops.session"
@@ -42,25 +46,54 @@ PROJECT_SESSION = (
 """In sessions that show how the project will read its values: with the settings of role and database."""
 
 
+class OtherServer(OpsError):
+    """A connection of an operation reached another server than the first one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """The server that a session has reached; `started` distinguishes it from all others of a cluster."""
+
+    host: str
+    port: str
+    started: dt.datetime | None
+    """None where the role may not ask for it."""
+
+    def __str__(self) -> str:
+        return describe_hosts(self.host, self.port)
+
+
 class Session(Connection):
     """A session of the server itself, with the settings it was opened with. Raises PreconditionFailed behind a pooler.
 
     A pooler may be told to ignore the options of its clients (``ignore_startup_parameters`` of PgBouncer). The id of
-    the backend tells nothing: proxies that pool nothing answer with ids of their own (Neon).
+    the backend tells nothing: proxies that pool nothing answer with ids of their own (Neon). Raises OtherServer unless
+    it is on the `expected` one: a proxy or a name in DNS may lead to another after a failover.
     """
 
-    def __init__(self, dsn: str, **options: Any) -> None:
+    def __init__(self, dsn: str, *, expected: Server | None = None, **options: Any) -> None:
         super().__init__(dsn, **options)
         self.autocommit = True
         with self.cursor() as cursor:
             try:
-                cursor.execute(f"SHOW {ANSWERED}")
+                cursor.execute(f"SHOW {ANSWERED}; SELECT pg_catalog.pg_postmaster_start_time()")
+                (started,) = cursor.fetchone()  # type: ignore[misc]  # one row
+            except errors.InsufficientPrivilege:
+                started = None
             except errors.UndefinedObject:
                 message = f"No connection to the database {self.info.dbname} itself: a pooler answered, which ignores"
                 self.close()
                 raise PreconditionFailed(f"{message} the settings of a session.", refusal.pooler_hint()) from None
             if self.server_version >= TRANSACTION_TIMEOUT:
                 cursor.execute("SET transaction_timeout = 0")
+        self.server = Server(host=self.info.host or "", port=str(self.info.port), started=started)
+        if expected and started != expected.started:
+            self.close()
+            raise OtherServer(
+                f"The operation began on the server {expected}, and another server answers now, or the same one after a"
+                " restart.",
+                "After a failover the database is on another server. Run the command again.",
+            )
         self.autocommit = False
 
 
@@ -76,10 +109,11 @@ class ConnectionInfo:
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     session: str = SESSION
     """Options (``-c name=value``) for each session, which override those in `options`."""
+    server: Server | None = None
+    """The only server that is connected to, where sessions belong together (`on_server_of`)."""
 
     def __str__(self) -> str:
-        where = self.host or "the local socket"
-        return f"{self.database} on {where}{':' + self.port if self.port else ''}"
+        return f"{self.database} on {describe_hosts(self.host or str(self.options.get('hostaddr', '')), self.port)}"
 
     def with_database(self, database: str) -> "ConnectionInfo":
         """The database of that name on the same server."""
@@ -89,18 +123,29 @@ class ConnectionInfo:
         """The same database, with these options (``-c name=value``) for each session as well."""
         return replace(self, session=f"{self.session} {options}")
 
+    def on_server_of(self, connection: Connection) -> "ConnectionInfo":
+        """The same database, whose connections all go to the server of `connection`, or raise OtherServer or Refused.
+
+        With several hosts, each connection goes to the first host that takes writes, which may change meanwhile.
+        """
+        return replace(self, server=connection.server)  # type: ignore[attr-defined]  # connections are Sessions
+
     def connect(self, *, autocommit: bool = False) -> Connection:
-        """A new connection with the settings of `session`. Raises PreconditionFailed with the server's message."""
+        """A new connection with the settings of `session`.
+
+        Raises PreconditionFailed with the server's message, and OtherServer.
+        """
         parameters = self.parameters()
         if self.password:
             parameters["password"] = self.password
         try:
-            connection: Connection = psycopg2.connect(**parameters, connection_factory=Session)
+            connection: Connection = psycopg2.connect(**parameters, connection_factory=self.session_class)
         except psycopg2.OperationalError as error:
             sqlstate = refusal.find_sqlstate(str(error), parameters)
-            message = server_message(error)
+            message = "; ".join(host_messages(error)) if self.has_several_hosts else server_message(error)
+            began = f" on the server {self.server}, where this operation began" if self.server else ""
             raise Refused(
-                f"No connection to the database {self}: {message}.",
+                f"No connection to the database {self}{began if self.has_several_hosts else ''}: {message}.",
                 refusal.hint_for(sqlstate, message),
                 sqlstate=sqlstate,
             ) from error
@@ -112,9 +157,19 @@ class ConnectionInfo:
         connection.autocommit = autocommit
         return connection
 
+    @property
+    def session_class(self) -> Any:
+        return partial(Session, expected=self.server)
+
+    @property
+    def has_several_hosts(self) -> bool:
+        named = self.host or self.options.get("hostaddr") or os.environ.get("PGHOST") or os.environ.get("PGHOSTADDR")
+        return "," in str(named or "")
+
     def parameters(self) -> dict[str, Any]:
         """The address for libpq, without the password."""
-        where = {"host": self.host, "port": self.port, "user": self.user, "dbname": self.database}
+        host, port = self.host_and_port
+        where = {"host": host, "port": port, "user": self.user, "dbname": self.database}
         return {
             "connect_timeout": CONNECT_TIMEOUT,
             "client_encoding": "UTF8",
@@ -123,6 +178,11 @@ class ConnectionInfo:
             # Distinguishes our sessions from those of the site (see `databases.end_leftover_sessions`).
             "application_name": APPLICATION,
         }
+
+    @property
+    def host_and_port(self) -> tuple[str, str]:
+        """Those of `server`, or all that may be tried."""
+        return (self.server.host, self.server.port) if self.server else (self.host, self.port)
 
     def libpq_options(self) -> dict[str, str | int]:
         """The options for libpq, such as ``sslmode``, without those of Django and of pools, and those of `session`."""
@@ -133,19 +193,56 @@ class ConnectionInfo:
         }
         # libpq reads the variable only where it gets no options.
         own = found.get("options") or os.environ.get("PGOPTIONS", "")
-        return {**found, "options": f"{own} {self.session}".strip()}
+        return {**self.choose_host(found), "options": f"{own} {self.session}".strip()}
+
+    def choose_host(self, options: Mapping[str, str | int]) -> dict[str, str | int]:
+        """`options` by which libpq connects to `server`, or to the one of several hosts that takes writes."""
+        target = options.get("target_session_attrs") or os.environ.get(CHOOSE_A_HOST["target_session_attrs"])
+        if not (target or self.has_several_hosts):
+            return dict(options)
+        if self.server:
+            others = {name: value for name, value in options.items() if name not in CHOOSE_A_HOST}
+            addresses = str(options.get("hostaddr") or os.environ.get("PGHOSTADDR") or "")
+            return {**others, "target_session_attrs": url.ANY, **self.address_of_server(addresses)}
+        return {**options, "target_session_attrs": target or url.READ_WRITE}
+
+    def address_of_server(self, addresses: str) -> dict[str, str]:
+        """The one of `addresses`, a list as long as that of the hosts, that belongs to `server`."""
+        if not (addresses and self.server):
+            return {}
+        hosts = self.host.split(",") if self.host else addresses.split(",")
+        ports = self.port.split(",")
+        ports *= len(hosts) if len(ports) == 1 else 1
+        for host, port, address in zip(hosts, ports, addresses.split(","), strict=False):
+            if (host, port or url.DEFAULT_PORT) == (self.server.host, self.server.port):
+                return {"hostaddr": address}
+        return {"hostaddr": addresses}
 
     def wrapper(self) -> BaseDatabaseWrapper:
         """Django's own, unpooled view of the database."""
+        host, port = self.host_and_port
         return new_wrapper(
             "django.db.backends.postgresql",
             NAME=self.database,
-            HOST=self.host,
-            PORT=self.port,
+            HOST=host,
+            PORT=port,
             USER=self.user,
             PASSWORD=self.password,
-            OPTIONS={**self.libpq_options(), "connection_factory": Session},
+            OPTIONS={**self.libpq_options(), "connection_factory": self.session_class},
         )
+
+
+def host_messages(error: BaseException) -> list[str]:
+    """Of several hosts, what each answered: ``db1:5432: Connection refused``."""
+    found = []
+    # libpq's hints are indented.
+    for line in filter(None, str(error).splitlines()):
+        if match := HOST_FAILED.match(line):
+            where = match["socket"] or describe_hosts(match["host"], match["port"])
+            found.append(f"{where}: {refusal.SEVERITY.sub('', match['reason']).strip().rstrip('.')}")
+        elif not line[0].isspace() and not refusal.SEVERITY.match(line):
+            found.append(line.strip().rstrip("."))
+    return found or [server_message(error)]
 
 
 def server_message(error: BaseException) -> str:
@@ -177,25 +274,12 @@ def from_settings(settings: Mapping[str, Any]) -> ConnectionInfo:
     )
 
 
-def parse_url(url: str) -> ConnectionInfo:
-    """The address in a URL like ``postgres://user:password@host:5432/name?sslmode=require``.
+def parse_url(text: str) -> ConnectionInfo:
+    """The address in a URL like ``postgres://user:password@host:5432/name?sslmode=require``, also of several hosts.
 
     Raises PreconditionFailed without repeating the URL, which may hold a password.
     """
-    scheme, separator, rest = url.partition("://")
-    scheme = scheme.partition("+")[0]
-    if not separator or scheme not in {"postgres", "postgresql", "pgsql"}:
-        raise PreconditionFailed("The PostgreSQL URL has to start with postgres://.", f"Example: {EXAMPLE}")
-    unreadable = PreconditionFailed(
-        "The PostgreSQL URL cannot be read.",
-        f"In a password write # / ? @ : % as %23 %2F %3F %40 %3A %25. Example: {EXAMPLE}",
-    )
-    if "%00" in rest:
-        raise unreadable
     try:
-        settings = dj_database_url.parse(f"{scheme}://{rest}")
-    except ValueError as error:
-        raise unreadable from error
-    if not settings["NAME"]:
-        raise PreconditionFailed("The PostgreSQL URL names no database.", f"Example: {EXAMPLE}")
-    return from_settings(settings)
+        return from_settings(url.parse(text))
+    except url.InvalidUrl as error:
+        raise PreconditionFailed(f"The PostgreSQL URL {error}.", f"Example: {EXAMPLE}") from error

@@ -20,6 +20,12 @@ FROM_POOLER = frozenset({"08P01", "0A000"})
 """Protocol violation, as PgBouncer calls everything that it does not support, and what Amazon's RDS Proxy calls it."""
 SEE_OPTIONS = "Check the options after ? in the URL."
 SEE_LOG = "The server answers; its log may say more."
+READ_ONLY = ("session is read-only", "server is in hot standby")
+"""libpq's words where several hosts are named."""
+NONE_WRITABLE = (
+    "Each server that answers is a standby, or read-only. During a failover, run the command again in a moment. To read"
+    " a database that is read-only by default: target_session_attrs=primary in the URL."
+)
 STARTING = "The server is starting, stopping or recovering. Run the command again in a moment."
 HINTS = {
     "22023": SEE_OPTIONS,
@@ -58,6 +64,8 @@ def hint_for(sqlstate: str, message: str) -> str:
     if sqlstate:
         return HINTS.get(sqlstate, SEE_LOG)
     # libpq's own messages.
+    if any(words in message for words in READ_ONLY):
+        return NONE_WRITABLE
     if "invalid" in message and "value" in message:
         return SEE_OPTIONS
     return "Is the server running, and are host, port, user and password right?"

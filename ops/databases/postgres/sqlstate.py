@@ -22,6 +22,12 @@ PQERRORS_VERBOSE = 2
 FROM_SERVER = re.compile(r"^(?:.* failed: )?[^:\n]+:  (?:(?P<sqlstate>[0-9A-Z]{5}): )?", re.MULTILINE)
 """The severity, in the language of the server, with two spaces after the colon; libpq's own messages have no such part
 and are in English, because Python does not set the locale of messages."""
+HOST_FAILED = re.compile(
+    r'^connection to server (?:at "(?P<host>[^"]*)"(?: \([^)]*\))?, port (?P<port>\d+)|on socket "(?P<socket>[^"]*)")'
+    r" failed: (?P<reason>.*)",
+    re.MULTILINE,
+)
+"""What libpq says of one of several hosts."""
 
 
 def with_sqlstates(message: str, params: Mapping[str, Any]) -> str:
@@ -29,7 +35,15 @@ def with_sqlstates(message: str, params: Mapping[str, Any]) -> str:
 
     '' where that attempt succeeded.
     """
-    return connect_verbosely(params) if FROM_SERVER.search(message) else message
+    return connect_verbosely(at_last_answer(message, params)) if FROM_SERVER.search(message) else message
+
+
+def at_last_answer(message: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`params` with the last of several hosts that answered: one before it may not answer in time."""
+    if "," not in str(params.get("host", "")) or "hostaddr" in params:
+        return params
+    answers = [found for found in HOST_FAILED.finditer(message) if FROM_SERVER.match(found[0]) and found["host"]]
+    return {**params, "host": answers[-1]["host"], "port": answers[-1]["port"]} if answers else params
 
 
 def sqlstates(message: str) -> list[str]:

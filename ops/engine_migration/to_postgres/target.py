@@ -55,6 +55,8 @@ class StagingDatabase(PostgresDatabase):
 def inspect_target(address: ConnectionInfo) -> Target:
     """Check the target without changing it. Raises PreconditionFailed unless it can be filled."""
     with databases.maintenance_connection(address) as connection:
+        # What is checked here has to be true of the server that the migration changes.
+        address = address.on_server_of(connection)
         version = connection.server_version
         if version < OLDEST_SERVER:
             raise PreconditionFailed(f"The server runs PostgreSQL {version // 10000}; 15 or newer is required.")

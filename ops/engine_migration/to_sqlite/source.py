@@ -97,6 +97,8 @@ def take_snapshot(address: ConnectionInfo) -> Iterator[DatabaseSnapshot]:
     Raises PreconditionFailed unless the database has exactly the migrations of the code, and can be read.
     """
     with contextlib.closing(address.connect()) as connection:
+        # All sessions that read the snapshot, and that of the lock, have to be on this server.
+        address = address.on_server_of(connection)
         require_version(connection)
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         try:

@@ -322,7 +322,8 @@ class DatabaseSwap(SwapStrategy):
 
     def previous_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
         self.require_previous()
-        address = self.address.with_database(self._previous)
+        with self._server() as connection:
+            address = self.address.with_database(self._previous).on_server_of(connection)
         return override_database(address.with_session(undo_comment.READ_ONLY).wrapper())
 
     def drop_previous(self) -> None:

@@ -29,7 +29,10 @@ from ops.utils.progress import ProgressCallback
 
 
 class PostgresEngine(Engine):
-    """The database at `address`. pg_dump and pg_restore are searched in `tools_directory` first."""
+    """The database at `address`. pg_dump and pg_restore are searched in `tools_directory` first.
+
+    While the lock is held, all connections go to the server that has it.
+    """
 
     kind = "postgresql"
     kinds = (Kind.SQL_GZIP, Kind.SQL, Kind.CUSTOM)
@@ -48,11 +51,12 @@ class PostgresEngine(Engine):
             databases.maintenance_connection(self.address) as connection,
             lock.locked(connection, self.database, label),
         ):
+            named, self.address = self.address, self.address.on_server_of(connection)
             self._lock = connection
             try:
                 yield
             finally:
-                self._lock = None
+                self.address, self._lock = named, None
 
     @contextlib.contextmanager
     def _server(self) -> Iterator[Connection]:

@@ -266,7 +266,10 @@ class SchemaSwap(SwapStrategy):
     def previous_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
         self.require_previous()
         session = f"{undo_comment.READ_ONLY} -c search_path={UNDO_SCHEMA}"
-        return override_database(self._address.with_session(session).wrapper())
+        # `target_session_attrs=read-write` refuses sessions that are read-only by default.
+        with contextlib.closing(self._address.connect()) as connection:
+            address = self._address.on_server_of(connection)
+        return override_database(address.with_session(session).wrapper())
 
     def drop_previous(self) -> None:
         self.require_previous()

@@ -55,6 +55,8 @@ def take_snapshot(
 ) -> Iterator[Snapshot]:
     """As `ops.backups.engines.base.Engine.snapshot`: an exported snapshot."""
     with contextlib.closing(address.connect()) as connection:
+        # pg_dump finds the snapshot on this server only.
+        address = address.on_server_of(connection)
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         try:
             with connection.cursor() as cursor:
@@ -106,9 +108,16 @@ def dump(
     except ToolFailed as error:
         if counted.done():
             tables_of(counted, address)
+        require_same_server(address)
         if hint := how_to_grant(address, error.message):
             raise ToolFailed(error.message, hint) from error
         raise
+
+
+def require_same_server(address: ConnectionInfo) -> None:
+    """Raises OtherServer where pg_dump may have looked for the snapshot on another server: behind a proxy."""
+    with contextlib.suppress(PreconditionFailed):
+        address.connect().close()
 
 
 @contextlib.contextmanager
@@ -184,7 +193,7 @@ def describe(cursor: Cursor, address: ConnectionInfo) -> tuple[str, int, dict[st
         version.split()[0],
         size,
         {
-            "host": address.host or "local socket",
+            "host": (address.host and address.host_and_port[0]) or "local socket",
             "encoding": encoding,
             "collation": collate,
             "character type": ctype,
