@@ -17,6 +17,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from rich.console import Console
 
+from ops.databases.postgres.url import ESCAPES
 from ops.engine_migration.to_postgres.target import inspect_target
 from ops.management import routes
 from ops.management.base import ConfirmationDeclined
@@ -279,7 +280,7 @@ WRONG_PASSWORD = "The server answers; the user or the password is wrong."
 def test_invalid_address_fails_with_a_message(library: Path, database: Database, end: str) -> None:
     outcome = support.run(library, Database(address=database.address, url=database.url + end), "--yes")
     assert outcome.code == 1
-    expected = "The PostgreSQL URL cannot be read." if end == "%00" else "Check the options after ? in the URL."
+    expected = "The PostgreSQL URL cannot be parsed;" if end == "%00" else "Check the options after ? in the URL."
     assert expected in outcome.error
     assert database.address.password not in outcome.error
 
@@ -335,8 +336,8 @@ def test_failed_connection_names_the_reason(
         ("mysql://me:secret@host/db", "The PostgreSQL URL has to start with postgres://."),
         ("me:secret@host/db", "The PostgreSQL URL has to start with postgres://."),
         ("postgres://me:secret@host:5432/", "The PostgreSQL URL names no database."),
-        ("postgres://me:se#cret@host:5432/db", "The PostgreSQL URL cannot be read."),
-        ("postgres://me:se/cret@host:5432/db", "The PostgreSQL URL cannot be read."),
+        ("postgres://me:se#cret@host:5432/db", f"The PostgreSQL URL cannot be parsed; {ESCAPES}."),
+        ("postgres://me:se/cret@host:5432/db", f"The PostgreSQL URL cannot be parsed; {ESCAPES}."),
     ],
 )
 def test_address_that_cannot_be_parsed_is_not_printed(library: Path, url: str, message: str) -> None:

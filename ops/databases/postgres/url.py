@@ -15,8 +15,8 @@ DEFAULT_PORT = "5432"
 READ_WRITE, PRIMARY, ANY = "read-write", "primary", "any"
 READ_ONLY_TARGETS = frozenset({"read-only", "standby", "prefer-standby"})
 OF_SEVERAL_HOSTS = {"target_session_attrs": READ_WRITE, "connect_timeout": 2}
-"""Options where the URL names several hosts and does not set them. The timeout in seconds is for each host: one that does
-not answer delays each new connection by it. Before version 17, libpq knows no shorter one."""
+"""Options where the URL names several hosts and does not set them. The timeout in seconds is for each host: one that
+does not answer delays each new connection by it. Before version 17, libpq knows no shorter one."""
 PARTS = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
 """Parts of the address that may be options as well; an option replaces the part before it."""
 HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<name>[^\[\]:]*))(?::(?P<port>[^:]*))?")
