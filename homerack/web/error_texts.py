@@ -139,6 +139,15 @@ NO_ANSWER = replace(
     DATABASE_FAILED,
     text="The database server did not answer in time. It may be overloaded or frozen, or another one is taking over.",
 )
+UNREACHABLE = replace(
+    DATABASE_FAILED,
+    text="HomeRack could not connect to the database server. It may be restarting, or another one is taking over.",
+)
+NO_WRITABLE_SERVER = replace(
+    DATABASE_FAILED,
+    title="The database cannot be changed now",
+    text="No database server accepts changes yet. Another one may be taking over.",
+)
 CONNECTION_LOST = replace(
     DATABASE_FAILED,
     title="The connection to the database was lost",

@@ -14,8 +14,10 @@ from homerack.web.error_texts import (
     DATABASE_FAILED,
     DATABASE_LOCKED,
     NO_ANSWER,
+    NO_WRITABLE_SERVER,
     QUERY_CANCELLED,
     READ_ONLY,
+    UNREACHABLE,
     ErrorPage,
 )
 
@@ -31,6 +33,10 @@ BY_TEXT = {
     "SSL SYSCALL error": CONNECTION_LOST,
     "could not receive data from server": CONNECTION_LOST,
     "could not send data to server": CONNECTION_LOST,
+    "session is read-only": NO_WRITABLE_SERVER,
+    "server is in hot standby mode": NO_WRITABLE_SERVER,
+    "connection to server": UNREACHABLE,
+    "could not translate host name": UNREACHABLE,
 }
 """SQLite's text, and those of libpq and psycopg2, which are in English."""
 

@@ -1,5 +1,6 @@
 """The pages of refused and failed requests."""
 
+import itertools
 import logging
 import re
 from collections.abc import Iterator
@@ -10,13 +11,16 @@ import pytest
 from django.contrib import admin
 from django.core.exceptions import BadRequest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import IntegrityError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db.transaction import TransactionManagementError
 from django.http import Http404, HttpResponse
 from django.test import Client
 from django.urls import clear_url_caches, path, reverse
 
 from homerack import urls
 from homerack.accounts.models import User
+from homerack.postgresql.base import CommitUnknown
+from homerack.web import error_texts, outages
 from ops import maintenance
 from ops.maintenance import MaintenanceMode, maintenance_mode
 from ops.models import Backup, Run
@@ -285,3 +289,38 @@ def test_pages_of_ops_refuse_null_characters_in_projects_without_our_middleware(
         for parameter in ["q=%00", "a%00=b", *(f"{each}=%00" for each in names if isinstance(each, str))]:
             assert admin_client.get(f"{page}?{parameter}").status_code == 400, (page, parameter)
         assert admin_client.get(f"{page}%00/change/").status_code in {302, 404}
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "reason"),
+    [
+        ("connection to server at h failed: Connection refused", "The database does not answer", "could not connect"),
+        ("connection to server at h failed: session is read-only", "cannot be changed now", "No database server"),
+        ("connection to server at h failed: server is in hot standby mode", "cannot be changed now", "No database"),
+        ("server closed the connection unexpectedly", "The connection to the database was lost", "or it is restarting"),
+        ("SSL connection has been closed unexpectedly", "The connection to the database was lost", "or it is"),
+        ("database is locked", "The database is locked", "Another process has been writing"),
+        ("database table is locked: rack", "The database is locked", "Another process"),
+        ("deadlock detected", "The database does not answer", "could not read or write"),
+    ],
+)
+def test_page_names_the_reason_of_a_failure(text: str, title: str, reason: str) -> None:
+    page = outages.page_of(OperationalError(text))
+    assert page is not None
+    assert title in page.title
+    assert reason in page.text
+
+
+def test_first_failure_of_a_chain_is_shown_and_an_unknown_commit_before_all() -> None:
+    def chain(*errors: Exception) -> Exception:
+        for error, cause in itertools.pairwise(errors):
+            error.__context__ = cause
+        return errors[0]
+
+    lost = OperationalError("server closed the connection unexpectedly")
+    follows = InterfaceError("connection already closed")
+    locked = OperationalError("database is locked")
+    assert outages.page_of(chain(TransactionManagementError(), follows, locked)) is error_texts.DATABASE_LOCKED
+    assert outages.page_of(chain(follows, CommitUnknown("lost"), lost)) is error_texts.COMMIT_UNKNOWN
+    assert outages.page_of(chain(KeyError("name"), IntegrityError("UNIQUE"))) is None
+    assert outages.page_of(None) is None
