@@ -40,7 +40,7 @@ from homerack.postgresql.creation import DatabaseCreation
 from homerack.postgresql.deadlines import has_expired
 from homerack.postgresql.registry import pools
 from homerack.postgresql.retry import RetryPolicy, connect_with_retry
-from homerack.postgresql.session import WRITABLE_ONLY, connect, open_session, server_of
+from homerack.postgresql.session import WRITABLE_ONLY, connect, is_alive, open_session, server_of
 
 if TYPE_CHECKING:
     from homerack.postgresql.pool import CheckedOut, ConnectionPool
@@ -268,6 +268,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.close()
         elif self._checked_out is None:
             super().close_if_health_check_failed()
+
+    def is_usable(self) -> bool:
+        """Called by Django for a connection without a pool before the first statement of a request."""
+        return self.connection is not None and is_alive(self.connection)
 
     def close_pool(self) -> None:
         pools.dispose(self.alias)

@@ -203,6 +203,25 @@ def test_reset_of_a_frozen_session_does_not_hold_its_thread(
     wrapper.close()
 
 
+def test_ping_without_a_pool_is_short(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "UPKEEP_SECONDS", 0.3)
+    wrapper = make_wrapper(server.url("postgres"), STATEMENT_TIMEOUT=20, POOL={"SIZE": 0}, CONN_MAX_AGE=60)
+    backend = backend_id(wrapper)
+    wrapper.close_if_unusable_or_obsolete()
+    with frozen(backend), takes(0.3, 0.3):
+        assert backend_id(wrapper) != backend
+    wrapper.close()
+
+
+def test_wait_for_a_slot_ends_at_the_limit(url: str) -> None:
+    """As `DB_POOL_TIMEOUT` is longer."""
+    holder = limited(url, POOL={"SIZE": 1, "MAX_OVERFLOW": 0, "TIMEOUT": 30})
+    holder.ensure_connection()
+    with takes(LIMIT, LIMIT), pytest.raises(OperationalError, match=r"No database connection became free within 1 s"):
+        sibling(holder).ensure_connection()
+    holder.close()
+
+
 def test_one_frozen_session_has_the_others_replaced(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server accepts new sessions. Without that, each idle session would cost a request its time."""
     monkeypatch.setattr("homerack.postgresql.pool.PING_TTL", 60.0)  # no ping
