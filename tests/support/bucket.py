@@ -8,16 +8,28 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError
+from botocore.loaders import JSONFileLoader
 
 from tests.support.postgres import die_with_parent, free_port
 
 KEYS = {"aws_access_key_id": "key-of-the-tests", "aws_secret_access_key": "secret-of-the-tests"}
 NAME = "lab-backups"
 numbers = itertools.count()
+load_file = JSONFileLoader.load_file
+
+
+@cache
+def load_once(path: str) -> Any:
+    """What a file of botocore describes. Each session would read megabytes of JSON again."""
+    return load_file(JSONFileLoader(), path)
+
+
+JSONFileLoader.load_file = lambda _self, path: load_once(path)
 
 
 @dataclass
