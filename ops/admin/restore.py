@@ -117,7 +117,7 @@ def preview_context(context: OpsContext, backup: Backup, location: str, *, untru
     try:
         source = operations.find_source(context, name=backup.name, location=location)
         require_restorable(source, engine=context.engine, untrusted=untrusted)
-        context.engine.swap_strategy().require_backed_up()
+        context.engine.require_backed_up()
         preview = read_preview(context, source, backup)
     except OpsError as refusal:
         return {"refusal": refusal}

@@ -68,7 +68,11 @@ def outcome_context(shown: RunPresenter, *, may_undo: bool, answers: bool = True
 
 def find_previous() -> PreviousDatabase | BaseException | None:
     """The previous database that is kept now: that of the last restore or undo. An error if nothing answers in time."""
-    call = shared_calls.run("previous database", lambda: get_context().engine.swap_strategy().previous_database())
+
+    def read() -> PreviousDatabase | None:
+        return get_context().engine.previous_database()
+
+    call = shared_calls.run("previous database", read)
     return call.result(within=PREVIOUS_WITHIN)
 
 

@@ -94,7 +94,7 @@ def find_previous() -> PreviousPresenter | None:
 def read_previous() -> PreviousPresenter | None:
     """None if no previous database is kept. Raises OpsError and psycopg2.Error if that is not known."""
     context = get_context()
-    previous = context.engine.swap_strategy().previous_database()
+    previous = context.engine.previous_database()
     if previous is None:
         return None
     until = previous.replaced_at + dt.timedelta(days=context.previous_days)

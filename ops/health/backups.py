@@ -98,7 +98,9 @@ def find_backup_due(alias: str) -> PreviousDatabase | None:
     if connection.vendor != "postgresql":
         return None
     with connection.cursor() as cursor:
-        due = undo_comment.find_backup_due(cursor)
+        # A pooler may know the database by another name.
+        cursor.execute("SELECT current_database()")
+        due = undo_comment.find_backup_due(cursor, cursor.fetchone()[0])
     making = Run.objects.using(alias).filter(status=Run.Status.RUNNING, kind__in=MAKES_PRE_RESTORE_BACKUP)
     return None if due is None or making.exists() else due
 

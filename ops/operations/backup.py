@@ -6,7 +6,7 @@ from ops.errors import OpsError
 from ops.models import Run
 from ops.operations.decisions import decide_by_restore
 from ops.operations.new_backup import make_backup
-from ops.operations.pre_restore import FAULTS, MAKE_IT, find_due, finish_backup
+from ops.operations.pre_restore import FAULTS, MAKE_IT, finish_backup
 from ops.operations.prune import apply_retention
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
@@ -54,7 +54,7 @@ def back_up_previous(context: OpsContext, run: RunRecorder) -> tuple[str, str]:
     As `finish_backup`. A database that cannot be written cannot record that it was made.
     """
     try:
-        previous = None if context.engine.explain_read_only()[0] else find_due(context)
+        previous = None if context.engine.explain_read_only()[0] else context.engine.find_backup_due()
     except FAULTS as fault:
         message, _ = explanation(fault)
         run.fail(OpsError(f"It is unknown whether a pre-restore backup is due: {message}"))

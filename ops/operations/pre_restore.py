@@ -18,7 +18,7 @@ from ops.backups.create import require_space
 from ops.backups.engines.base import PreviousDatabase
 from ops.backups.manifest import Kind, Origin
 from ops.backups.table_policy import exclusions
-from ops.errors import Cancelled, OpsError, PreconditionFailed
+from ops.errors import Cancelled, OpsError
 from ops.models import Run
 from ops.operations.new_backup import make_backup
 from ops.runs.context import OpsContext
@@ -96,24 +96,11 @@ def find_replaced(context: OpsContext, run: RunRecorder) -> tuple[PreviousDataba
     The run is done, even if the server is being stopped.
     """
     try:
-        return context.engine.swap_strategy().previous_database(), ""
+        return context.engine.previous_database(), ""
     except FAULTS as error:
         message, _ = explanation(error)
         run.log(f"The server did not say which previous database is kept: {message}")
         return None, message
-
-
-def find_due(context: OpsContext) -> PreviousDatabase | None:
-    """The previous database, if its pre-restore backup is due. Raises OpsError and psycopg2.Error."""
-    strategy = context.engine.swap_strategy()
-    if not strategy.swaps_databases:
-        return None
-    try:
-        previous = strategy.previous_database()
-    except PreconditionFailed:
-        # Another program's database has the name.
-        return None
-    return previous if previous and previous.backup_due else None
 
 
 def finish_backup(context: OpsContext, run: RunRecorder, previous: PreviousDatabase) -> tuple[str, str]:
@@ -125,7 +112,7 @@ def finish_backup(context: OpsContext, run: RunRecorder, previous: PreviousDatab
         name = find_made(context, previous)
         if not name:
             name = make_backup(context, run, origin=Origin.PRE_RESTORE, previous=previous).name
-        context.engine.swap_strategy().mark_backed_up()
+        context.engine.mark_backed_up()
     except Cancelled:
         raise
     except Exception as error:  # noqa: BLE001 - the restore is done, whatever fails
@@ -152,7 +139,7 @@ def is_resumable(context: OpsContext) -> bool:
     """
     if Run.objects.filter(status=Run.Status.RUNNING).exclude(kind=Run.Kind.COPY).exists():
         return False
-    previous = find_due(context)
+    previous = context.engine.find_backup_due()
     if previous is None:
         return False
     since = previous.replaced_at

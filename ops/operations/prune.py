@@ -140,7 +140,7 @@ def pinned_by_undo(context: OpsContext, records: Sequence[BackupRecord]) -> froz
     if not found:
         return frozenset()
     try:
-        previous = context.engine.swap_strategy().previous_database()
+        previous = context.engine.previous_database()
     except (OpsError, OSError, psycopg2.Error):
         return frozenset(record.name for record in found)
     runs = {previous.run} if previous else set()

@@ -107,10 +107,9 @@ def close_lost_runs(context: OpsContext, run: RunRecorder) -> None:
 
 def drop_empty(context: OpsContext, run: RunRecorder) -> None:
     """The empty database was kept as the previous one; nobody wants to return to it."""
-    strategy = context.engine.swap_strategy()
     try:
-        if strategy.previous_database():
-            strategy.drop_previous()
+        if previous := context.engine.previous_database():
+            context.engine.strategy_of(previous).drop_previous(previous)
     except FAULTS as error:
         run.log(f"The empty database is kept as the previous one: {error}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from ops.backups import sources
-from ops.backups.engines.base import PreviousDatabase, Scratch
+from ops.backups.engines.base import PreviousDatabase, Scratch, require_backed_up
 from ops.backups.file_content import require_backup
 from ops.backups.preview import RestorePreview, preview_restore
 from ops.backups.repository import MANIFEST
@@ -209,7 +209,7 @@ def undo_restore(context: OpsContext, run: RunRecorder, *, replaced_by: str = ""
     context.engine.require_writable()
     previous = require_confirmed(context, replaced_by)
     run.set_backup(previous.backup)
-    with context.engine.swap_strategy(claims=run).previous_as_staging() as staging:
+    with context.engine.strategy_of(previous, claims=run).previous_as_staging() as staging:
         migrations = migrate(staging, previous.name, on_progress=run.report)
         prepare_history(run, staging)
         blocked_at = time.monotonic()
@@ -239,8 +239,8 @@ def drop_previous_database(
     context.engine.require_writable()
     previous = require_confirmed(context, replaced_by)
     if not without_backup:
-        context.engine.swap_strategy().require_backed_up()
-    context.engine.swap_strategy().drop_previous()
+        require_backed_up(previous)
+    context.engine.strategy_of(previous).drop_previous(previous)
     return DropResult(dropped=previous)
 
 
@@ -250,7 +250,7 @@ def require_confirmed(context: OpsContext, replaced_by: str) -> PreviousDatabase
     A restore may have ended since a user has confirmed: its previous database was never shown. Raises
     PreconditionFailed.
     """
-    previous = context.engine.swap_strategy().require_previous()
+    previous = context.engine.require_previous()
     if replaced_by and previous.run != replaced_by:
         raise PreconditionFailed(
             "Another restore or undo has ended since this was requested, so another previous database is kept now."
@@ -262,6 +262,6 @@ def require_confirmed(context: OpsContext, replaced_by: str) -> PreviousDatabase
 
 def find_expired_previous(context: OpsContext) -> PreviousDatabase | None:
     """The previous database, if it was replaced more than UNDO_KEEP_DAYS ago, and its backup is not due."""
-    previous = context.engine.swap_strategy().previous_database()
+    previous = context.engine.previous_database()
     oldest = dt.datetime.now(dt.UTC) - dt.timedelta(days=context.previous_days)
     return previous if previous and previous.replaced_at < oldest and not previous.backup_due else None

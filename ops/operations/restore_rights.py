@@ -51,7 +51,8 @@ def is_administrator(username: str) -> bool:
 
 def rights_of_undo(engine: Engine) -> RightsChange:
     """What an undo changes. The previous database is only read. Raises PreconditionFailed."""
-    return rights_in(engine.swap_strategy().previous_as_default, where="the previous database")
+    strategy = engine.strategy_of(engine.require_previous())
+    return rights_in(strategy.previous_as_default, where="the previous database")
 
 
 def rights_in(as_default: Callable[[], AbstractContextManager[object]], *, where: str) -> RightsChange:

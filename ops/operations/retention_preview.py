@@ -92,7 +92,7 @@ def find_dropped(context: OpsContext, days: int) -> PreviousDatabase | None:
     if days >= context.previous_days:
         return None
     try:
-        previous = context.engine.swap_strategy().previous_database()
+        previous = context.engine.previous_database()
     except psycopg2.Error as error:
         raise PreconditionFailed(
             "The server does not say whether it keeps a previous database. Nothing was changed.", "Try again later."

@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.engine_migration.support import database_named, end_lock_session, server
+from tests.backups.postgresql.support import drop, give_tables
+from tests.engine_migration.support import database_named, end_lock_session, new_name, server
 from tests.notifications.conftest import Receiver, receiver
 from tests.operations.harness import Command, Lab
 from tests.operations.test_suspicious_backups import delete_rows, shell, suspicions
@@ -162,6 +164,66 @@ def test_undo_cancels_a_backup_that_is_due(lab: Lab) -> None:
     assert previous_of(lab)["backup_due"] is False
     assert lab.run_json("backup_database")["pre_restore"] == ""
     lab.run("restore_database", name_of(lab), "--yes")
+
+
+@pytest.fixture
+def own_role(make_lab: Any) -> Iterator[tuple[Lab, str]]:
+    """A lab as `lab`, and the role that owns it, which no other lab has."""
+    lab, role, password = make_lab("postgresql"), f"role_{new_name()}", "kept-secret-by-the-tests"
+    server().rows(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD '{password}'")
+    server().rows(f'ALTER DATABASE "{lab.name}" OWNER TO {role}')
+    give_tables(database_named(lab.name), role)
+    lab.database = database_named(lab.name, user=role, password=password)
+    lab.url = lab.database.url
+    lab.back_up()
+    lab.rows(CHANGE)
+    yield lab, role
+    lab.end()
+    drop(lab.name)
+    server().rows(f"DROP ROLE {role}")
+
+
+def test_backup_that_is_due_is_made_by_a_role_that_may_not_create_databases_any_more(own_role: Any) -> None:
+    lab, role = own_role
+    changed = lab.content()
+    killed(lab, "dump")
+    server().rows(f"ALTER ROLE {role} NOCREATEDB")
+    assert_due(lab)
+    error = require_refused(lab, "undo_restore", "--yes", words="may not rename databases any more")
+    assert f'As an administrator: ALTER ROLE "{role}" CREATEDB;' in error
+    asked = "from ops.health.backups import find_backup_due; print(find_backup_due('default'))"
+    assert f"{lab.name}_ops_undo" in shell(lab, asked)
+    made = lab.run_json("backup_database")["pre_restore"]
+    assert made in lab.listed()
+    assert previous_of(lab)["backup_due"] is False
+    assert shell(lab, asked) == "None\n"
+    lab.run("drop_previous_database", "--yes")
+    assert previous_of(lab) is None
+    assert_is_backup_of(lab, made, changed)
+
+
+def test_due_backup_can_be_given_up_by_a_role_that_may_not_create_databases_any_more(own_role: Any) -> None:
+    lab, role = own_role
+    killed(lab, "dump")
+    server().rows(f"ALTER ROLE {role} NOCREATEDB")
+    lab.run("drop_previous_database", "--yes", "--without-backup")
+    assert previous_of(lab) is None
+    assert lab.run_json("backup_database")["pre_restore"] == ""
+    lab.run("restore_database", name_of(lab), "--yes")
+
+
+def test_restore_is_undone_by_a_role_that_may_create_databases_since(own_role: Any) -> None:
+    lab, role = own_role
+    server().rows(f"ALTER ROLE {role} NOCREATEDB")
+    changed = lab.content()
+    lab.run("restore_database", name_of(lab), "--yes")
+    assert lab.content() != changed
+    server().rows(f"ALTER ROLE {role} CREATEDB")
+    assert previous_of(lab)["name"] == "ops_undo"
+    lab.run("undo_restore", "--yes")
+    assert lab.content() == changed
+    expire(lab)
+    assert previous_of(lab) is None
 
 
 def test_previous_database_can_be_given_up_without_its_backup(lab: Lab) -> None:

@@ -201,6 +201,26 @@ class PreviousDatabase(Struct, frozen=True, kw_only=True):
     backup_due: bool = False
 
 
+def require_previous(previous: PreviousDatabase | None) -> PreviousDatabase:
+    """`previous`. Raises PreconditionFailed when there is none."""
+    if previous is None:
+        raise PreconditionFailed(
+            "There is nothing to undo: no previous database is kept.",
+            "A backup from before it may be there: list_backups",
+        )
+    return previous
+
+
+def require_backed_up(previous: PreviousDatabase | None) -> None:
+    """Raises PreconditionFailed while the pre-restore backup of `previous` is due."""
+    if previous and previous.backup_due:
+        raise PreconditionFailed(
+            f"The previous database {previous.name} has no verified backup yet. Nothing was changed.",
+            "Make that backup: manage.py backup_database. Or return to that database: manage.py undo_restore. To"
+            " give it up: manage.py drop_previous_database --without-backup",
+        )
+
+
 class SwapStrategy(ABC):
     """How databases are replaced here: builds a scratch or staging database, and keeps the previous one."""
 
@@ -226,27 +246,7 @@ class SwapStrategy(ABC):
 
     def require_previous(self) -> PreviousDatabase:
         """As `previous_database`. Raises PreconditionFailed when there is none."""
-        previous = self.previous_database()
-        if previous is None:
-            raise PreconditionFailed(
-                "There is nothing to undo: no previous database is kept.",
-                "A backup from before it may be there: list_backups",
-            )
-        return previous
-
-    def require_backed_up(self) -> None:
-        """Raises PreconditionFailed while the pre-restore backup of the previous database is due."""
-        previous = self.previous_database()
-        if previous and previous.backup_due:
-            raise PreconditionFailed(
-                f"The previous database {previous.name} has no verified backup yet. Nothing was changed.",
-                "Make that backup: manage.py backup_database. Or return to that database: manage.py undo_restore. To"
-                " give it up: manage.py drop_previous_database --without-backup",
-            )
-
-    def mark_backed_up(self) -> None:
-        """Record that the previous database has its pre-restore backup."""
-        raise NotImplementedError
+        return require_previous(self.previous_database())
 
     @abstractmethod
     def previous_as_staging(self) -> AbstractContextManager[Scratch]:
@@ -263,8 +263,8 @@ class SwapStrategy(ABC):
         """
 
     @abstractmethod
-    def drop_previous(self) -> None:
-        """Drop the previous database."""
+    def drop_previous(self, previous: PreviousDatabase) -> None:
+        """Drop the `previous` database, which is that of `previous_database`."""
 
 
 class Engine(ABC):
@@ -344,6 +344,37 @@ class Engine(ABC):
         """
         raise NotImplementedError
 
+    def find_backup_due(self) -> PreviousDatabase | None:
+        """The previous database, without its size, if its pre-restore backup is due.
+
+        Only where whole databases are swapped (`SwapStrategy.swaps_databases`).
+        """
+        return None
+
+    def require_backed_up(self) -> None:
+        """Raises PreconditionFailed while the pre-restore backup of the previous database is due.
+
+        It also raises that where the previous database cannot get its name.
+        """
+        self.swap_strategy().previous_database()
+        require_backed_up(self.find_backup_due())
+
+    def mark_backed_up(self) -> None:
+        """Record that the previous database has its pre-restore backup. Only where `find_backup_due` finds one."""
+        raise NotImplementedError
+
     @abstractmethod
     def swap_strategy(self, claims: Claims = NO_CLAIMS) -> SwapStrategy:
         """The strategy that the rights of this installation allow. `claims` records the databases that it creates."""
+
+    def previous_database(self) -> PreviousDatabase | None:
+        """What an undo would restore. The rights of this installation may have changed since it was replaced."""
+        return self.swap_strategy().previous_database()
+
+    def require_previous(self) -> PreviousDatabase:
+        """As `previous_database`. Raises PreconditionFailed when there is none."""
+        return require_previous(self.previous_database())
+
+    def strategy_of(self, previous: PreviousDatabase, claims: Claims = NO_CLAIMS) -> SwapStrategy:  # noqa: ARG002  # there is one
+        """The strategy that has kept `previous`."""
+        return self.swap_strategy(claims)

@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from ops import operations
+from ops.backups.engines.base import require_backed_up
 from ops.management import output
 from ops.management.base import ConfirmationDeclined
 from ops.management.execution import document_of, execute, new_run, prompt
@@ -14,10 +15,9 @@ from ops.runs.context import get_context
 
 def handle(console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
     context = get_context()
-    strategy = context.engine.swap_strategy()
-    previous = strategy.require_previous()
+    previous = context.engine.require_previous()
     if not options["without_backup"]:
-        strategy.require_backed_up()
+        require_backed_up(previous)
     question = f"Type yes to permanently drop {previous.name}: "
     if not options["yes"] and prompt(console, question) != "yes":
         raise ConfirmationDeclined("Not confirmed. Nothing was changed.")

@@ -21,7 +21,7 @@ def handle(console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], i
     context = get_context(directory=options["backup_dir"])
     records = context.repository.records()
     decisions = {decision.name: decision for decision in operations.evaluate_retention(context, records)}
-    previous = context.engine.swap_strategy().previous_database()
+    previous = context.engine.previous_database()
     if records:
         others = context.repository.others
         output.show_records(console, records, decisions, with_locations=bool(others))

@@ -30,7 +30,7 @@ def handle(console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], i
         result = execute(console, operations.restore, context, run)
         output.show_loaded(console, result)
         return document_of(run, result), 0
-    context.engine.swap_strategy().require_backed_up()
+    context.engine.require_backed_up()
     preview = operations.preview(context, source)
     output.show_source(console, source, where=context.engine.where)
     output.show_preview(console, preview)

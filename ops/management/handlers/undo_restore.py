@@ -14,7 +14,7 @@ from ops.utils.schema import to_json
 
 def handle(console: Console, options: dict[str, Any]) -> tuple[dict[str, Any], int]:
     context = get_context()
-    previous = context.engine.swap_strategy().require_previous()
+    previous = context.engine.require_previous()
     output.show_undo(console, previous, where=context.engine.where)
     rights = operations.rights_of_undo(context.engine)
     output.show_rights(console, rights)

@@ -117,3 +117,9 @@ def undo(engine: PostgresEngine, *, run: str) -> None:
     with engine.locked("undo"), engine.swap_strategy().previous_as_staging() as scratch:
         scratch.keep_properties()
         scratch.swap(run=run, backup="undo")
+
+
+def drop_previous(engine: PostgresEngine) -> None:
+    """Drop the previous database."""
+    previous = engine.require_previous()
+    engine.strategy_of(previous).drop_previous(previous)

@@ -233,7 +233,7 @@ def test_superuser_keeps_all_properties(
         patch.setattr(differences, "try_statement", lambda _cursor, statement: executed.append(statement))
         assert scratch.keep_properties() == ()
     assert executed == []
-    engine.swap_strategy().drop_previous()
+    support.drop_previous(engine)
 
 
 # --- Objects that only the backup has ---------------------------------------------------------------------------------
@@ -724,7 +724,7 @@ def test_tablespaces_are_kept(tablespace: str, role: Role, lab: Database, lab_ba
     dump, _ = lab_backup
     support.restore(engine, dump)
     assert lab.rows(query) == [(["rack", "rack_pkey"], "pg_default")]
-    engine.swap_strategy().drop_previous()
+    support.drop_previous(engine)
     lab.rows("ALTER TABLE rack SET TABLESPACE pg_default; ALTER INDEX rack_pkey SET TABLESPACE pg_default")
     support.server().rows(f"ALTER DATABASE {lab.name} SET TABLESPACE {tablespace}")
     support.restore(engine, dump)

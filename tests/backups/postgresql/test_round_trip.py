@@ -41,6 +41,6 @@ def test_undo_gives_the_content_before_the_restore(lab: Database, engine: Postgr
     assert (kept.run, kept.backup) == ("run-2", "undo")
     support.undo(engine, run="run-3")
     assert support.tables_of(engine) == restored
-    engine.swap_strategy().drop_previous()
+    support.drop_previous(engine)
     assert engine.swap_strategy().previous_database() is None
     assert support.leftovers(lab.name) == []

@@ -87,7 +87,7 @@ def test_objects_outside_of_schemas_survive_restores(owner: Database, lab: Datab
         assert found() == before
     support.undo(engine, run="x")
     assert found() == before
-    engine.swap_strategy().drop_previous()
+    support.drop_previous(engine)
     assert found() == before
 
 

@@ -226,7 +226,7 @@ def test_previous_database_with_a_foreign_comment_is_refused(
     with pytest.raises(PreconditionFailed, match=f"^A restore keeps the previous database as {name}, and an unrelated"):
         support.restore(engine, dump)
     with pytest.raises(PreconditionFailed):
-        engine.swap_strategy().drop_previous()
+        engine.require_previous()
     assert support.leftovers(lab.name) == [PREVIOUS]
 
 
@@ -301,7 +301,7 @@ def test_restore_by_an_owner_swaps_schemas(owner: Database, lab_backup: Backup) 
     assert support.tables_of(engine) == before
     with engine.swap_strategy().previous_as_staging() as scratch, scratch.as_default() as wrapper:
         assert len(applied_migrations(wrapper)) == 2
-    engine.swap_strategy().drop_previous()
+    support.drop_previous(engine)
     assert engine.swap_strategy().previous_database() is None
     assert b"ops_undo" not in support.dump_of(engine)[0]
 

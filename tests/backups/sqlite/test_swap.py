@@ -75,7 +75,8 @@ def test_previous_database_as_default_is_read_through_django(engine: SqliteEngin
 
 def test_drop_previous_deletes_the_previous_database(engine: SqliteEngine, live: Path, data: bytes) -> None:
     restore(engine, data, run="r1")
-    engine.swap_strategy().drop_previous()
+    strategy = engine.swap_strategy()
+    strategy.drop_previous(strategy.require_previous())
     assert engine.swap_strategy().previous_database() is None
     assert other_files(live) == []
     with pytest.raises(PreconditionFailed) as refusal:

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ops.backups.engines.base import PreviousDatabase, Scratch, SwapStrategy, Tables
+from ops.backups.engines.base import PreviousDatabase, Scratch, SwapStrategy, Tables, require_backed_up
 from ops.backups.engines.postgresql import dump_loader, parallel_build, table_digests, undo_comment
 from ops.backups.engines.postgresql.dump_format import plain_sql_chunks
 from ops.backups.engines.postgresql.dump_loader import DumpLoader
@@ -185,7 +185,7 @@ class DatabaseSwap(SwapStrategy):
         self, *, name: str = "", for_swap: bool, recorded: DatabaseProperties | None = None
     ) -> Iterator[Scratch]:
         if for_swap:
-            self.require_backed_up()
+            require_backed_up(self.previous_database())
         chosen = name or (self._staging if for_swap else self._restore_test)
         scratch = ScratchDatabase(self, chosen, recorded)
         with self._server() as connection:
@@ -304,6 +304,7 @@ class DatabaseSwap(SwapStrategy):
             return self._read_previous(connection)
 
     def mark_backed_up(self) -> None:
+        """As `Engine.mark_backed_up`."""
         previous = self.require_previous()
         with self._server() as connection:
             found = databases.comment_and_size(connection, previous.name)
@@ -318,6 +319,15 @@ class DatabaseSwap(SwapStrategy):
     def previous_as_staging(self) -> Iterator[Scratch]:
         """The previous database itself: a swap renames databases, which needs no copy."""
         self.require_previous()
+        with self._server() as connection:
+            may_rename = databases.may_create(connection, self._live)
+        if not may_rename:
+            with contextlib.closing(self.address.connect()) as live, live.cursor() as cursor:
+                raise PreconditionFailed(
+                    f"The role may not rename databases any more, as it did when {self._previous} was replaced."
+                    " Nothing was changed.",
+                    f"As an administrator: {databases.how_to_replace(cursor)}",
+                )
         yield ScratchDatabase(self, self._previous)
 
     def previous_as_default(self) -> AbstractContextManager[BaseDatabaseWrapper]:
@@ -326,7 +336,6 @@ class DatabaseSwap(SwapStrategy):
             address = self.address.with_database(self._previous).on_server_of(connection)
         return override_database(address.with_session(undo_comment.READ_ONLY).wrapper())
 
-    def drop_previous(self) -> None:
-        self.require_previous()
+    def drop_previous(self, previous: PreviousDatabase) -> None:
         with self._server() as connection:
-            databases.drop(connection, self._previous)
+            databases.drop(connection, previous.name)

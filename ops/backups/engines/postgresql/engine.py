@@ -16,6 +16,7 @@ from ops.backups.engines.postgresql.database_swap import DatabaseSwap
 from ops.backups.engines.postgresql.dump_format import count_rows, plain_sql_chunks
 from ops.backups.engines.postgresql.dump_reader import DumpReader, read_columns
 from ops.backups.engines.postgresql.schema_swap import SchemaSwap
+from ops.backups.engines.postgresql.table_digests import UNDO_SCHEMA
 from ops.backups.manifest import Kind
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import never_from_untrusted_files
@@ -134,14 +135,34 @@ class PostgresEngine(Engine):
         """A separate database where the role may create one, a schema in one transaction otherwise."""
         with self._server() as connection:
             may_create = databases.may_create(connection, self.database)
-        return (
-            self._database_swap(claims)
-            if may_create
-            else SchemaSwap(self.address, tools_directory=self._tools_directory)
-        )
+        return self._database_swap(claims) if may_create else self._schema_swap()
+
+    def previous_database(self) -> PreviousDatabase | None:
+        """Of both strategies, that which this role may use now first."""
+        chosen = self.swap_strategy()
+        if previous := chosen.previous_database():
+            return previous
+        other = self._schema_swap() if chosen.swaps_databases else self._database_swap()
+        # There may be no live database, or an unrelated object may have the name.
+        with contextlib.suppress(PreconditionFailed):
+            return other.previous_database()
+        return None
+
+    def strategy_of(self, previous: PreviousDatabase, claims: Claims = NO_CLAIMS) -> DatabaseSwap | SchemaSwap:
+        return self._schema_swap() if previous.name == UNDO_SCHEMA else self._database_swap(claims)
+
+    def find_backup_due(self) -> PreviousDatabase | None:
+        with self._server() as connection, connection.cursor() as cursor:
+            return undo_comment.find_backup_due(cursor, self.database)
+
+    def mark_backed_up(self) -> None:
+        self._database_swap().mark_backed_up()
 
     def for_previous(self, previous: PreviousDatabase) -> "PreviousPostgres":
         return PreviousPostgres(self.address, previous, tools_directory=self._tools_directory)
+
+    def _schema_swap(self) -> SchemaSwap:
+        return SchemaSwap(self.address, tools_directory=self._tools_directory)
 
     def _database_swap(self, claims: Claims = NO_CLAIMS) -> DatabaseSwap:
         return DatabaseSwap(self.address, server=self._server, tools_directory=self._tools_directory, claims=claims)

@@ -16,7 +16,7 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ops.backups.engines.base import PreviousDatabase, Scratch, SwapStrategy, Tables
+from ops.backups.engines.base import PreviousDatabase, Scratch, SwapStrategy, Tables, require_backed_up
 from ops.backups.engines.postgresql import (
     dump_loader,
     kept_objects,
@@ -230,7 +230,7 @@ class SchemaSwap(SwapStrategy):
                     f"As an administrator: {how_to_replace(cursor)}",
                 )
         if for_swap:
-            self.previous_database()
+            self._require_replaceable()
         scratch = ScratchSchema(self._address, self._tools_directory)
         try:
             with translate_errors("The schema public could not be set aside"), scratch.connection.cursor() as cursor:
@@ -242,6 +242,12 @@ class SchemaSwap(SwapStrategy):
             yield scratch
         finally:
             scratch.connection.close()
+
+    def _require_replaceable(self) -> None:
+        """Raises as `scratch` for a swap. The role may have created databases at the last restore."""
+        with contextlib.closing(self._address.connect()) as connection, connection.cursor() as cursor:
+            undo_comment.find_previous_schema(cursor)
+            require_backed_up(undo_comment.find_backup_due(cursor, self._address.database))
 
     def previous_database(self) -> PreviousDatabase | None:
         with contextlib.closing(self._address.connect()) as connection, connection.cursor() as cursor:
@@ -271,7 +277,6 @@ class SchemaSwap(SwapStrategy):
             address = self._address.on_server_of(connection)
         return override_database(address.with_session(session).wrapper())
 
-    def drop_previous(self) -> None:
-        self.require_previous()
+    def drop_previous(self, previous: PreviousDatabase) -> None:
         with contextlib.closing(self._address.connect()) as connection, connection, connection.cursor() as cursor:
-            cursor.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(UNDO_SCHEMA)))
+            cursor.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(previous.name)))

@@ -12,7 +12,7 @@ from ops.backups.engines.base import PreviousDatabase
 from ops.backups.engines.postgresql.table_digests import UNDO_SCHEMA
 from ops.databases.postgres.databases import COMMENT, suffixed_name
 from ops.databases.postgres.differences import NotKept
-from ops.databases.postgres.queries import fetch_column, fetch_value
+from ops.databases.postgres.queries import fetch_column
 from ops.errors import PreconditionFailed
 from ops.utils.identifiers import quoted
 
@@ -76,12 +76,11 @@ def parse_comment(name: str, comment: str, size: int) -> PreviousDatabase:
     )
 
 
-def find_backup_due(cursor: Any) -> PreviousDatabase | None:
-    """The previous database of the one that this session is in, if its pre-restore backup is due.
+def find_backup_due(cursor: Any, live: str) -> PreviousDatabase | None:
+    """The previous database of the database `live`, if its pre-restore backup is due.
 
     Without its size: reading that takes longer, and needs a right. `cursor` is one of psycopg2 or of Django.
     """
-    live = fetch_value(cursor, "SELECT current_database()")
     name = suffixed_name(live, PREVIOUS)
     for comment in fetch_column(cursor, COMMENT, [name]):
         with contextlib.suppress(PreconditionFailed):

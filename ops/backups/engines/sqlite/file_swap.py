@@ -150,7 +150,7 @@ class FileSwap(SwapStrategy):
         previous = self.path.with_name(self.require_previous().name)
         return override_database(sqlite_wrapper(read_only_uri(previous, immutable=True)))
 
-    def drop_previous(self) -> None:
+    def drop_previous(self, previous: PreviousDatabase) -> None:  # noqa: ARG002  # there is one
         undo.drop_previous_database(self.path)
 
 
