@@ -273,8 +273,8 @@ class Cluster:
 
     def connect(self, node: Node, database: str) -> Any:
         """A superuser's session, with autocommit."""
-        login = {"user": "postgres", "password": self.password, "dbname": database, "connect_timeout": 5}
-        connection = psycopg2.connect(host="127.0.0.1", port=node.port, **login)
+        url = f"postgres://postgres:{self.password}@127.0.0.1:{node.port}/{database}?connect_timeout=5"
+        connection = psycopg2.connect(url)
         connection.autocommit = True
         return connection
 

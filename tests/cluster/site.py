@@ -26,12 +26,13 @@ PAGE = "/admin/inventory/devicetype/"
 class Site:
     web: WebServer
     environment: dict[str, str]
+    """Of the site and its commands, on top of that of the tests."""
     session: str
 
     @classmethod
     def start(cls, url: str, folder: Path) -> "Site":
         """Migrate the database at `url`, create a user, sign in, and start gunicorn. Backups are kept in `folder`."""
-        environment = os.environ | {
+        environment = {
             "DATABASE_URL": url,
             "DJANGO_SETTINGS_MODULE": "tests.cluster.settings",
             "DEBUG": "false",
@@ -42,7 +43,7 @@ class Site:
         }
         manage(environment, "migrate", "--verbosity", "0")
         printed = manage(environment, "shell", "--no-imports", "--command", CREATE_USER + SESSION_KEY.format(USER))
-        return cls(web=WebServer.start(**environment), environment=environment, session=printed.split()[-1])
+        return cls(web=WebServer.start(umask=None, **environment), environment=environment, session=printed.split()[-1])
 
     def stop(self) -> None:
         self.web.stop()
@@ -70,7 +71,7 @@ class Site:
 
 
 def manage(environment: dict[str, str], *arguments: str) -> str:
-    done = forked.run(["manage.py", *arguments], env=environment)
+    done = forked.run(["manage.py", *arguments], env=os.environ | environment)
     if done.returncode:
         raise subprocess.CalledProcessError(done.returncode, arguments, done.stdout, done.stderr)
     return done.stdout

@@ -64,7 +64,7 @@ def test_console_fails_over_and_removes_the_cluster(console: Console) -> None:
 
 def test_cluster_ends_when_its_owner_is_killed(console: Console) -> None:
     assert console.stdout
-    lines = []
+    lines: list[str] = []
     while not (lines and lines[-1].startswith("'help' lists")):
         lines.append(console.stdout.readline())
         assert lines[-1], lines
