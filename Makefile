@@ -38,7 +38,7 @@ bench: .venv/development .venv/peers/installed ## Measure (20 minutes), and writ
 cluster: .venv/development ## Start a PostgreSQL cluster to try a failover with (docs/high-availability.md)
 	@$(BIN)/python -m tests.cluster
 
-failover: .venv/development ## Measure failovers (15 minutes), and write docs/high-availability.md
+failover: .venv/development ## Measure failovers (10 minutes), and write docs/high-availability.md
 	@KEEP_FIGURES=1 $(BIN)/python -m pytest -m slow tests/cluster/test_faults.py $(ARGS)
 
 screenshots: .venv/development ## Take the pictures of the documents again (some minutes)
