@@ -12,6 +12,7 @@ from django.urls import reverse_lazy
 
 from homerack.config import databases, env, locations
 from homerack.web import navigation
+from ops.utils.redis_url import celery_address
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env.load_dotenv(BASE_DIR / ".env")
@@ -273,10 +274,11 @@ OPS_DASHBOARD_CARDS = ["homerack.accounts.dashboard.password_guessing_card", "ho
 OPS_STALLED_AFTER = 60
 
 # --- Redis: Celery's broker and results; without it there are no background tasks ---------------------------------
-REDIS_URL = env.get_secret("REDIS_URL")
+REDIS_URL = env.get_redis_url("REDIS_URL")
 OPS_CELERY_APP = "homerack.celery.app" if REDIS_URL else ""
-# redis-py and Celery name a socket differently.
-CELERY_BROKER_URL = CELERY_RESULT_BACKEND = REDIS_URL.replace("unix://", "redis+socket://", 1) or None
+celery_url, sentinel_options = celery_address(REDIS_URL)
+CELERY_BROKER_URL = CELERY_RESULT_BACKEND = celery_url or None
+CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = sentinel_options
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
@@ -296,11 +298,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 30,
     # Redis redelivers a message that is not acknowledged for so long; it may wait behind another task.
     "visibility_timeout": 2 * CELERY_TASK_TIME_LIMIT,
+    **sentinel_options,
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BEAT_SCHEDULER = "ops.schedules.beat:Scheduler"
-# Each start is stored immediately: a beat that was killed does not start the task again.
-CELERY_BEAT_SYNC_EVERY = 1
 # Beat answers the ping of the health check, as workers do.
 CELERY_BEAT_ENABLE_REMOTE_CONTROL = True
 

@@ -41,6 +41,7 @@ from ops.backups.table_policy import PROJECT_SETTINGS, cannot_exclude, exclusion
 from ops.conf import conf, setting_name
 from ops.errors import PreconditionFailed
 from ops.health.database import explain_no_session, explain_read_only
+from ops.utils.redis_url import EXAMPLE, InvalidRedisUrl, check_redis_url
 
 ADMIN = "django.contrib.admin"
 APPS = ("unfold", ADMIN)
@@ -224,15 +225,15 @@ def faults_of_worker() -> Iterator[Fault]:
         return
     if not conf.REDIS_URL:
         yield "ops.E012", "REDIS_URL is not set.", 'REDIS_URL = "redis://localhost:6379/0"'
+    try:
+        check_redis_url(conf.REDIS_URL or EXAMPLE)
+    except InvalidRedisUrl as error:
+        yield "ops.E012", f"REDIS_URL {error.fault}.", f'REDIS_URL = "{error.example}"'
     if not celery.broker_url:
         yield "ops.E012", "CELERY_BROKER_URL is not set.", "CELERY_BROKER_URL = REDIS_URL"
     if celery.task_acks_late:
         sentence = "CELERY_TASK_ACKS_LATE is true: a restore whose worker was killed would be started again."
         yield "ops.E012", sentence, "CELERY_TASK_ACKS_LATE = False"
-    if apps.is_installed("django_celery_beat"):
-        if celery.beat_scheduler != BEAT:
-            sentence = "CELERY_BEAT_SCHEDULER is not the scheduler of ops: two beats would start a task twice."
-            yield "ops.E012", sentence, f'CELERY_BEAT_SCHEDULER = "{BEAT}"'
-        if celery.beat_sync_every != 1:
-            sentence = "CELERY_BEAT_SYNC_EVERY is not 1: a beat that was killed would start a task again."
-            yield "ops.E012", sentence, "CELERY_BEAT_SYNC_EVERY = 1"
+    if apps.is_installed("django_celery_beat") and celery.beat_scheduler != BEAT:
+        sentence = "CELERY_BEAT_SCHEDULER is not the scheduler of ops: two beats would start a task twice."
+        yield "ops.E012", sentence, f'CELERY_BEAT_SCHEDULER = "{BEAT}"'

@@ -5,7 +5,8 @@ the result backend, and retry that for 20 seconds.
 """
 
 import logging
-from functools import partial
+from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 from uuid import UUID
 
@@ -137,29 +138,50 @@ def resend(key: UUID | str, *, delay: float = 0) -> None:
 
 
 # --- Scheduled runs --------------------------------------------------------------------------------------------
+def scheduled_task(function: Callable[[], None]) -> Any:
+    """A task that does what `function` does, once for each start of a schedule: a message may arrive twice.
+
+    Beat names the `schedule` and the `number` of the start (`ops.schedules.starts`). Without them it always does it.
+    """
+
+    @wraps(function)
+    def task(schedule: str = "", number: int = 0) -> None:
+        if not schedule or is_first(schedule, number):
+            function()
+
+    return shared_task(task, ignore_result=True)
 
 
-@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+def is_first(schedule: str, number: int) -> bool:
+    from ops.schedules import starts  # noqa: PLC0415  # needs django-celery-beat, which may not be installed
+
+    if starts.begin(schedule, number):
+        return True
+    logger.info("Start %s of the schedule %r has already begun, or is no longer wanted.", number, schedule)
+    return False
+
+
+@scheduled_task
 def back_up() -> None:
     """Make a backup, verify it by reading it back, and prune; then copy it."""
     run_scheduled(Run.Kind.BACKUP)
     request_copies()
 
 
-@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+@scheduled_task
 def copy_backups() -> None:
     """Copy backups to the other storage locations, if one may lack something. Otherwise no run is recorded."""
     if operations.is_due(get_context()):
         run_scheduled(Run.Kind.COPY)
 
 
-@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+@scheduled_task
 def prune() -> None:
     """Delete the backups outside the retention policy."""
     run_scheduled(Run.Kind.PRUNE)
 
 
-@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+@scheduled_task
 def restore_test() -> None:
     """Restore the newest verified backup into a scratch database, and compare.
 
@@ -171,7 +193,7 @@ def restore_test() -> None:
     run_scheduled(Run.Kind.RESTORE_TEST, farthest=True)
 
 
-@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+@scheduled_task
 def drop_expired_previous() -> None:
     """Drop the previous database, and delete SQLite files of migrations, if they have expired.
 
@@ -183,7 +205,7 @@ def drop_expired_previous() -> None:
         run_scheduled(Run.Kind.SQLITE_DELETION, expired=True)
 
 
-@shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
+@scheduled_task
 def reconcile() -> None:
     """Mark killed runs as interrupted, clean up after them, finish the pre-restore backup of a killed restore, send
     queued runs again that may have been lost, and check for alerts that belong to no run.

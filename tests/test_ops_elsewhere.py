@@ -151,7 +151,6 @@ REQUIRED = {
     "OPS_CELERY_APP": "ops.W013",
     "CELERY_BROKER_URL": "ops.E012",
     "CELERY_BEAT_SCHEDULER": "ops.E012",
-    "CELERY_BEAT_SYNC_EVERY": "ops.E012",
 }
 """What is left out of the settings, and the check that names it."""
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from ops.utils.redis_url import InvalidRedisUrl, check_redis_url
+
 TRUE_WORDS = frozenset({"1", "on", "true", "yes"})
 FALSE_WORDS = frozenset({"0", "off", "false", "no"})
 
@@ -153,6 +155,17 @@ def get_urls(name: str) -> list[str]:
                 "ntfy://ntfy.sh/lab",
             )
     return urls
+
+
+def get_redis_url(name: str) -> str:
+    """The address of a Redis, or of its Sentinels; it may also be in a file (`get_secret`), and is not shown."""
+    url = get_secret(name)
+    try:
+        if url:
+            check_redis_url(url)
+    except InvalidRedisUrl as error:
+        raise refuse(name, error.fault, error.example) from error
+    return url
 
 
 def get_url_path(name: str, *, default: str, reserved: tuple[str, ...]) -> str:

@@ -26,7 +26,8 @@ def _passwords(url: str) -> list[str]:
     """Those before the host and among the options. Not with `urlsplit`, which reads no address of several hosts."""
     address, _, query = url.partition("://")[2].partition("?")
     userinfo = address.partition("/")[0].rpartition("@")[0]
-    return [unquote(userinfo.partition(":")[2]), *parse_qs(query).get("password", [])]
+    options = [value for name, values in parse_qs(query).items() if name.endswith("password") for value in values]
+    return [unquote(userinfo.partition(":")[2]), *options]
 
 
 def _secrets() -> list[str]:
