@@ -180,7 +180,8 @@ class DumpLoader:
             raise translate_error(error, f"the rows of {block.table}") from error
         self._empty.discard(block.name)
         self._loaded[block.name] = block.table
-        self.rows[block.table] = block.rows
+        # The rows of partitions that are loaded through their root are in several blocks.
+        self.rows[block.table] = self.rows.get(block.table, 0) + block.rows
 
     def _copy_alone(self, cursor: Cursor, block: CopyBlock, blocks: Generator[bytes]) -> None:
         # COPY FREEZE needs a table that was created or emptied in this transaction; its rows need no vacuum later.

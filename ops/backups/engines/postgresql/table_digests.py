@@ -1,13 +1,13 @@
 """Numbers of rows and content hashes of tables, computed by the server."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.manifest import TableDigest
-from ops.databases.postgres.queries import fetch_row, fetch_value
+from ops.databases.postgres.queries import fetch_column, fetch_row, fetch_value
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback
 
@@ -28,23 +28,34 @@ OUTPUT_SETTINGS = {
 }
 """Settings of the transaction, with which equal rows have equal text in every session."""
 TABLES = """
-SELECT n.nspname, c.relname,
+SELECT coalesce(rn.nspname, n.nspname), coalesce(root.relname, c.relname), n.nspname, c.relname,
        coalesce((SELECT e.extcondition[array_position(e.extconfig, c.oid)]
                  FROM pg_extension AS e WHERE c.oid = ANY(e.extconfig)), '') AS condition
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+LEFT JOIN pg_class AS root ON c.relispartition AND root.oid = pg_partition_root(c.oid) AND EXISTS (
+    SELECT FROM pg_partition_ancestors(c.oid) AS ancestor JOIN pg_partitioned_table ON partrelid = ancestor
+    WHERE (SELECT o.oid FROM pg_opclass AS o JOIN pg_am AS a ON a.oid = opcmethod
+           WHERE opcname = 'enum_ops' AND opcnamespace = 'pg_catalog'::regnamespace AND amname = 'hash')
+          = ANY(partclass))
+LEFT JOIN pg_namespace AS rn ON rn.oid = root.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't'
   AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', %(undo)s, %(aside)s)
   AND (%(only)s::text[] IS NULL
-       OR CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname = ANY(%(only)s))
+       OR CASE coalesce(rn.nspname, n.nspname) WHEN 'public' THEN '' ELSE coalesce(rn.nspname, n.nspname) || '.' END
+          || coalesce(root.relname, c.relname) = ANY(%(only)s))
   AND (NOT EXISTS (SELECT 1 FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                    AND d.deptype = 'e')
        OR EXISTS (SELECT 1 FROM pg_extension AS e WHERE c.oid = ANY(e.extconfig)))
-ORDER BY pg_relation_size(c.oid) DESC, 1, 2
+ORDER BY pg_relation_size(c.oid) DESC, 1, 2, 3, 4
 """
-"""Tables whose rows pg_dump writes. The condition is that of an extension's configuration table: ``WHERE …``.
+"""Tables whose rows pg_dump writes, each after the name under which it writes them.
 
-`pg_relation_size` waits for whoever has locked a table, such as a load that is emptying it: only what is asked for is
-measured.
+That is the name of another table for partitions by the hash of an enum: of the root of their tree, through which the
+rows are loaded. The hash is that of the enum's OIDs, which differ in each database, so that a row may get into another
+partition (`forcePartitionRootLoad` in PostgreSQL's pg_dump.c, since 15.3).
+
+The condition is that of an extension's configuration table: ``WHERE …``. `pg_relation_size` waits for whoever has
+locked a table, such as a load that is emptying it: only what is asked for is measured.
 """
 HASHED_WHOLE = frozenset({"boolean", "bytea", "date", "integer", "smallint", "uuid"})
 """Types whose own hash is of all bits of a value. That of bigint is of 32 of them, and equal numerics have one hash."""
@@ -68,6 +79,8 @@ class Table:
 
     schema: str
     name: str
+    parts: tuple["Table", ...] = ()
+    """The partitions that have its rows, where these are dumped and loaded under its name."""
 
     @property
     def qualified_name(self) -> str:
@@ -88,13 +101,19 @@ def normalize_output(cursor: Cursor) -> None:
 
 
 def list_tables(cursor: Cursor, only: Collection[str] | None = None) -> dict[Table, str]:
-    """All tables with rows of their own, the largest first, with the SQL that limits which rows are dumped, or ''.
+    """All tables under whose names rows are dumped, the largest first.
 
-    `only` are the qualified names of those to list.
+    Each with the SQL that limits which of its rows are dumped, or ''. `only` are the qualified names of those to list.
     """
     names = None if only is None else list(only)
     cursor.execute(TABLES, {"undo": UNDO_SCHEMA, "aside": ASIDE_SCHEMA, "only": names})
-    return {Table(schema, name): condition for schema, name, condition in cursor.fetchall()}
+    conditions: dict[Table, str] = {}
+    parts: dict[Table, list[Table]] = {}
+    for schema, name, own_schema, own_name, condition in cursor.fetchall():
+        table, part = Table(schema, name), Table(own_schema, own_name)
+        conditions[table] = condition
+        parts.setdefault(table, []).extend([part] if part != table else [])
+    return {replace(table, parts=tuple(parts[table])): condition for table, condition in conditions.items()}
 
 
 def read_digests(
@@ -121,11 +140,20 @@ def read_digests(
 
 
 def read_digest(cursor: Cursor, table: Table, condition: str) -> TableDigest:
+    hashes, source = row_hash(cursor, table), source_of(cursor, table)
     rows, digest = fetch_row(
-        cursor,
-        f"SELECT count(*), coalesce(sum({row_hash(cursor, table)}), 0)::text FROM ONLY {table.quoted} AS r {condition}",
+        cursor, f"SELECT count(*), coalesce(sum({hashes}), 0)::text FROM {source} AS r {condition}"
     )
     return TableDigest(rows=rows, digest=digest)
+
+
+def source_of(cursor: Cursor, table: Table) -> str:
+    """The rows of `table` without those of tables that inherit from it; or those of its parts."""
+    if not table.parts:
+        return f"ONLY {table.quoted}"
+    # The columns may have another order in a partition.
+    columns = ", ".join(quoted(name) for name in fetch_column(cursor, COLUMNS, [table.quoted]))
+    return f"({' UNION ALL '.join(f'SELECT {columns} FROM ONLY {part.quoted}' for part in table.parts)})"
 
 
 def row_hash(cursor: Cursor, table: Table) -> str:
