@@ -87,7 +87,9 @@ def expected_size(*, engine: Engine, repository: BackupCatalog, kind: Kind) -> i
     Without an earlier one, a share of the database's size; never more than that size; 0 where it is unknown.
     """
     size = engine.size()
-    for record in repository.records() if size else ():
+    if size is None:
+        return 0
+    for record in repository.records():
         manifest = record.manifest
         if manifest and (manifest.engine, manifest.database, manifest.kind) == (engine.kind, engine.database, kind):
             return min(size, manifest.size + manifest.size // 4)

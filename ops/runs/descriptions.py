@@ -165,7 +165,8 @@ def _(result: UndoResult) -> list[str]:
 
 @describe.register
 def _(result: DropResult) -> list[str]:
-    return [f"{result.dropped.name} was dropped, which freed {format_size(result.dropped.size)}."]
+    freed = "" if result.dropped.size is None else f", which freed {format_size(result.dropped.size)}"
+    return [f"{result.dropped.name} was dropped{freed}."]
 
 
 @describe.register

@@ -14,8 +14,10 @@ WEEK = 7
 """Days."""
 
 
-def format_size(number: int) -> str:
-    """Bytes for people, in powers of ten as disks are sold."""
+def format_size(number: int | None) -> str:
+    """Bytes for people, in powers of ten as disks are sold; ``size unknown`` for None."""
+    if number is None:
+        return "size unknown"
     value, unit = float(number), "B"
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if value < 1000 or unit == "TB":

@@ -272,8 +272,10 @@ def test_live_backup_is_made_although_the_role_may_not_connect_to_the_previous_d
     assert outcome.json["backup"] in lab.listed()
     assert "permission denied for database" in outcome.json["pre_restore_error"]
     previous = previous_of(lab)
-    assert (previous["backup_due"], previous["size"]) == (True, 0)
-    lab.run("drop_previous_database", "--yes", "--without-backup")
+    assert (previous["backup_due"], previous["size"]) == (True, None)
+    assert f"{lab.name}_ops_undo, size unknown." in lab.run("list_backups").out
+    dropped = lab.run("drop_previous_database", "--yes", "--without-backup").out
+    assert f"{lab.name}_ops_undo was dropped.\n" in dropped
     assert previous_of(lab) is None
 
 

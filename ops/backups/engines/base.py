@@ -187,7 +187,7 @@ class Scratch(ABC):
 
 
 class PreviousDatabase(Struct, frozen=True, kw_only=True):
-    """The database that the last restore replaced. `size` in bytes; `run` is the restore's id.
+    """The database that the last restore replaced. `size` in bytes, None if unknown; `run` is the restore's id.
 
     With `backup_due` its pre-restore backup is still to be made, and nothing may drop it.
     """
@@ -197,7 +197,7 @@ class PreviousDatabase(Struct, frozen=True, kw_only=True):
     run: Text
     backup: Text
     """The name of the backup that replaced it, or ``undo``."""
-    size: Count
+    size: Count | None
     backup_due: bool = False
 
 
@@ -292,8 +292,8 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def size(self) -> int:
-        """Bytes of the live database on its disk; 0 where they are unknown."""
+    def size(self) -> int | None:
+        """Bytes of the live database on its disk; None where they are unknown."""
 
     @abstractmethod
     def is_empty(self) -> bool:

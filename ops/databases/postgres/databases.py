@@ -303,19 +303,27 @@ def drop_claimed(connection: Connection, claimed: Collection[str], *, spared: Co
     return tuple(name for (name,) in found)
 
 
-def comment_and_size(connection: Connection, name: str) -> tuple[str, int] | None:
-    """The comment of the database and its size in bytes; None when there is no such database."""
+def comment_and_size(connection: Connection, name: str) -> tuple[str, int | None] | None:
+    """The comment of the database, and its size as `size` returns it; None when there is no such database."""
     for (comment,) in select(connection, COMMENT, [name]):
         return comment, size(connection, name)
     return None
 
 
-def size(connection: Connection, name: str) -> int:
-    """Bytes of the database; 0 where the role may not read that, or the database is damaged. Needs autocommit."""
-    with contextlib.suppress(psycopg2.Error):
+SIZE_UNKNOWN = (errors.InsufficientPrivilege, errors.InvalidCatalogName, errors.UndefinedFile, errors.IoError)
+"""The role may not read the size, there is no such database, or its files are damaged."""
+
+
+def size(connection: Connection, name: str) -> int | None:
+    """Bytes of the database; None where that is unknown (see `SIZE_UNKNOWN`). Needs autocommit.
+
+    Raises psycopg2.Error for other errors, such as a lost connection.
+    """
+    try:
         ((found,),) = select(connection, "SELECT pg_database_size(%s)", [name])
-        return int(found)
-    return 0
+    except SIZE_UNKNOWN:
+        return None
+    return int(found)
 
 
 def end_leftover_sessions(connection: Connection, database: str) -> None:

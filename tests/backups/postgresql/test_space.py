@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from ops.backups.engines.postgresql.engine import PostgresEngine
@@ -26,7 +27,16 @@ def test_size_is_that_of_the_live_database(engine: PostgresEngine, lab: support.
 
 def test_size_of_a_missing_database_is_unknown(engine: PostgresEngine) -> None:
     missing = PostgresEngine(engine.address.with_database("no_such_database"))
-    assert missing.size() == 0
+    assert missing.size() is None
+
+
+def test_size_that_cannot_be_read_because_the_session_is_lost_is_an_error(
+    engine: PostgresEngine, lab: support.Database
+) -> None:
+    with engine.locked("test"):
+        support.end_lock_session(lab.name)
+        with pytest.raises(psycopg2.Error):
+            engine.size()
 
 
 @pytest.mark.parametrize("kind", [Kind.SQL_GZIP, Kind.SQL, Kind.CUSTOM])

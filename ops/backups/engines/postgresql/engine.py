@@ -89,7 +89,7 @@ class PostgresEngine(Engine):
         with self._server() as connection:
             return find_programs(connection.server_version // 10000, self._tools_directory)
 
-    def size(self) -> int:
+    def size(self) -> int | None:
         with self._server() as connection:
             return databases.size(connection, self.address.database)
 

@@ -53,7 +53,7 @@ def parse_not_kept(comment: str) -> list[str]:
     return keys
 
 
-def parse_comment(name: str, comment: str, size: int) -> PreviousDatabase:
+def parse_comment(name: str, comment: str, size: int | None) -> PreviousDatabase:
     """The inverse of `format_comment`. Raises PreconditionFailed for the comment of an unrelated object."""
     try:
         content = json.loads(comment)
@@ -84,7 +84,7 @@ def find_backup_due(cursor: Any, live: str) -> PreviousDatabase | None:
     name = suffixed_name(live, PREVIOUS)
     for comment in fetch_column(cursor, COMMENT, [name]):
         with contextlib.suppress(PreconditionFailed):
-            previous = parse_comment(name, comment, 0)
+            previous = parse_comment(name, comment, None)
             return previous if previous.backup_due else None
     return None
 
