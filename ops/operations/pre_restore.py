@@ -22,7 +22,7 @@ from ops.errors import Cancelled, OpsError
 from ops.models import Run
 from ops.operations.new_backup import make_backup
 from ops.runs.context import OpsContext
-from ops.runs.recorder import RunRecorder, explanation
+from ops.runs.recorder import RunRecorder
 from ops.utils.progress import Progress, Stage
 
 FAULTS = (OpsError, OSError, psycopg2.Error, DatabaseError)
@@ -98,9 +98,7 @@ def find_replaced(context: OpsContext, run: RunRecorder) -> tuple[PreviousDataba
     try:
         return context.engine.previous_database(), ""
     except FAULTS as error:
-        message, _ = explanation(error)
-        run.log(f"The server did not say which previous database is kept: {message}")
-        return None, message
+        return None, run.log_error("The server did not say which previous database is kept", error)
 
 
 def finish_backup(context: OpsContext, run: RunRecorder, previous: PreviousDatabase) -> tuple[str, str]:
@@ -116,9 +114,7 @@ def finish_backup(context: OpsContext, run: RunRecorder, previous: PreviousDatab
     except Cancelled:
         raise
     except Exception as error:  # noqa: BLE001 - the restore is done, whatever fails
-        message, _ = explanation(error)
-        run.log(f"The previous database {previous.name} could not be backed up: {message}")
-        return "", message
+        return "", run.log_error(f"The previous database {previous.name} could not be backed up", error)
     run.log(f"The previous database {previous.name} was backed up as {name}.")
     return name, ""
 

@@ -111,7 +111,7 @@ def drop_empty(context: OpsContext, run: RunRecorder) -> None:
         if previous := context.engine.previous_database():
             context.engine.strategy_of(previous).drop_previous(previous)
     except FAULTS as error:
-        run.log(f"The empty database is kept as the previous one: {error}")
+        run.log_error("The empty database is kept as the previous one", error)
 
 
 def keep_kit(run: RunRecorder, recipient: str) -> None:

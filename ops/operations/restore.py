@@ -34,7 +34,7 @@ from ops.operations.pre_restore import (
 from ops.operations.restore_rights import require_rights_stay
 from ops.runs.context import OpsContext, repository_from_settings
 from ops.runs.executor import operation
-from ops.runs.recorder import RunRecorder, explanation
+from ops.runs.recorder import RunRecorder
 from ops.runs.results import UNDO, DropResult, RestoreResult, UndoResult
 from ops.utils.progress import Progress, Stage
 
@@ -136,8 +136,7 @@ def decide_by_done_restore(context: OpsContext, run: RunRecorder, *, restored: s
     try:
         decide_by_restore(context, run, restored=restored)
     except FAULTS as error:
-        message, _ = explanation(error)
-        run.log(f"It was not decided whether suspicious backups are wrong: {message}")
+        run.log_error("It was not decided whether suspicious backups are wrong", error)
 
 
 def restore_to(context: OpsContext, run: RunRecorder, source: RestoreSource, database: str) -> RestoreResult:

@@ -66,6 +66,12 @@ class RunRecorder(Claims):
         with self._lock:
             self._run.log = (self._run.log + line)[-LONGEST_LOG:]
 
+    def log_error(self, what: str, error: BaseException) -> str:
+        """Add a line to the log: `what`, and the message of `error`, which it returns."""
+        message, _ = explanation(error)
+        self.log(f"{what}: {message}")
+        return message
+
     def set_backup(self, name: str) -> None:
         """The run makes this backup, or uses it."""
         self._run.backup = name
