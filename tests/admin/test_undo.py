@@ -41,8 +41,7 @@ def keep(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Callable[..., None]:
         previous = PreviousDatabase(
             name="lab_undo", replaced_at=minutes_ago(1), run=str(run.pk) if run else "", backup=backup, size=1000
         )
-        strategy = SimpleNamespace(previous_database=lambda: previous, require_previous=lambda: previous)
-        engine: Any = SimpleNamespace(swap_strategy=lambda: strategy, database="lab", where="the database lab")
+        engine: Any = SimpleNamespace(previous_database=lambda: previous, database="lab", where="the database lab")
         monkeypatch.setattr(undo, "get_context", lambda: SimpleNamespace(engine=engine, previous_days=3))
         monkeypatch.setattr(operations, "rights_of_undo", lambda _engine: None)
 
@@ -115,8 +114,7 @@ def test_page_says_that_it_is_not_known_what_a_server_that_does_not_answer_keeps
     def fail() -> None:
         raise psycopg2.OperationalError("too many connections")
 
-    strategy = SimpleNamespace(previous_database=fail)
-    engine: Any = SimpleNamespace(swap_strategy=lambda: strategy, database="lab", where="the database lab")
+    engine: Any = SimpleNamespace(previous_database=fail, database="lab", where="the database lab")
     monkeypatch.setattr(undo, "get_context", lambda: SimpleNamespace(engine=engine, previous_days=3))
     assert messages_of(admin_client.get(page)) == [undo.UNKNOWN]
 
@@ -133,7 +131,7 @@ def test_list_is_shown_when_the_server_does_not_say_what_it_keeps(
         asked.append(fault)
         raise fault
 
-    monkeypatch.setattr(undo.get_context().engine.swap_strategy(), "previous_database", fail)
+    monkeypatch.setattr(undo.get_context().engine, "previous_database", fail)
     assert PAGE not in text(admin_client.get(LIST))
     assert asked == [fault]
 
