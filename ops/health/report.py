@@ -23,6 +23,7 @@ from ops.health.dependencies import (
     ping_worker,
 )
 from ops.health.recovery import check_recovery
+from ops.health.replacement import check_replacement
 from ops.health.results import CheckResult, HealthReport, Status
 from ops.health.settings import check_settings
 from ops.schedules import timetable
@@ -94,6 +95,7 @@ def _row_checks(database: DatabaseAnswer | BaseException, alias: str, *, with_se
     checks["backup_keys"] = partial(check_recovery, alias)
     if connections[alias].vendor == "postgresql":
         checks["operations"] = partial(check_operations, alias)
+        checks["last_restore"] = partial(check_replacement, alias)
         if with_sequences:
             checks["sequences"] = partial(check_sequences, alias)
     if keeps_schedules:

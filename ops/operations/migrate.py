@@ -1,18 +1,23 @@
 """Migrate a SQLite file to PostgreSQL, or only check whether the live database can be migrated to the other engine."""
 
+import contextlib
 from pathlib import Path
 
+import psycopg2
 from django.conf import settings
 from django.utils.module_loading import import_string
 
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.conf import conf
+from ops.databases.postgres import databases
 from ops.databases.postgres.connection import ConnectionInfo, parse_url
+from ops.databases.postgres.server_id import read_server_id
 from ops.engine_migration.prepared import NO_SERVER, MigrationOptions, PreparedFile
 from ops.engine_migration.result import MigrationResult
 from ops.engine_migration.to_postgres import pipeline
 from ops.engine_migration.to_postgres.pipeline import prepare
 from ops.engine_migration.to_postgres.target import Target, inspect_target
+from ops.errors import OpsError
 from ops.models import Run
 from ops.operations.findings import is_live, result_of
 from ops.operations.migrate_to_sqlite import preflight_to_sqlite
@@ -38,9 +43,18 @@ def migrate(context: OpsContext, run: RunRecorder, *, prepared: PreparedFile, ta
         on_progress=run.report,
     )
     run.mark_applied()
+    record_replaced(run, target)
     for note in (*prepared.file_notes, *prepared.load_notes):
         run.log(note)
     return result
+
+
+def record_replaced(run: RunRecorder, target: Target) -> None:
+    """The server may have gone since: then a later failover is not compared with this migration."""
+    with contextlib.suppress(OpsError, psycopg2.Error), databases.maintenance_connection(target.address) as connection:
+        with connection.cursor() as cursor:
+            server = read_server_id(cursor)
+        run.record_replaced(server=server, database=target.address.database)
 
 
 @operation(writes_row=False)

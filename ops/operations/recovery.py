@@ -82,7 +82,7 @@ def recover(
         loaded = load_and_migrate(context.engine, staging, source=source, on_progress=run.report)
         prepare_history(run, staging)
         with maintenance_mode(reason=f"The database is being recovered ({source.name})."):
-            not_kept, cut_over = go_live(run, staging, backup=source.name, live_tables=())
+            not_kept, cut_over = go_live(context, run, staging, backup=source.name, live_tables=())
     drop_empty(context, run)
     return msgspec.structs.replace(
         result_of(source, loaded),

@@ -18,6 +18,7 @@ from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import kept_live
 from ops.backups.verify import LoadResult, load_and_migrate, migrate
 from ops.databases.postgres.differences import NotKept
+from ops.databases.postgres.lock import LONGEST_FAILOVER, OutcomeUnknown
 from ops.errors import PreconditionFailed
 from ops.maintenance import maintenance_mode
 from ops.models import Run
@@ -106,7 +107,7 @@ def restore(
             made_first = back_up_first(context, run) if pre_backup and not afterwards else ""
             live_tables = kept_live(trusted=source.trusted)
             not_kept, cut_over = go_live(
-                run, staging, backup=source.name, live_tables=live_tables, backup_due=afterwards
+                context, run, staging, backup=source.name, live_tables=live_tables, backup_due=afterwards
             )
         writes_blocked = time.monotonic() - blocked_at
     previous, unknown = find_replaced(context, run)
@@ -176,12 +177,19 @@ def prepare_history(run: RunRecorder, staging: Scratch) -> None:
 
 
 def go_live(
-    run: RunRecorder, staging: Scratch, *, backup: str, live_tables: Collection[str], backup_due: bool = False
+    context: OpsContext,
+    run: RunRecorder,
+    staging: Scratch,
+    *,
+    backup: str,
+    live_tables: Collection[str],
+    backup_due: bool = False,
 ) -> tuple[tuple[NotKept, ...], float]:
     """Copy `live_tables` and the rest of the history into the staging database, and swap it with the live one.
 
     `backup_due`: that one is still to be backed up. Returns what the staging database could not get of the live one's
-    properties, and the seconds of the swap alone.
+    properties, and the seconds of the swap alone. Raises OpsError; then nothing was changed, or the message says that
+    it is not known whether the staging database is live.
     """
     run.point_of_no_return()
     run.report(Progress(stage=Stage.HISTORY))
@@ -194,8 +202,15 @@ def go_live(
         run.log(str(left))
     run.report(Progress(stage=Stage.CUT_OVER))
     began = time.monotonic()
-    staging.swap(run=run.id, backup=backup, backup_due=backup_due)
+    server = context.engine.replaced_server()
+    try:
+        staging.swap(run=run.id, backup=backup, backup_due=backup_due)
+    except OutcomeUnknown:
+        with context.engine.relocked(within=LONGEST_FAILOVER):
+            run.require_applied()
+        staging.keep()
     run.mark_applied()
+    run.record_replaced(server=server, database=context.engine.database)
     return not_kept, time.monotonic() - began
 
 
@@ -214,7 +229,7 @@ def undo_restore(context: OpsContext, run: RunRecorder, *, replaced_by: str = ""
         blocked_at = time.monotonic()
         with maintenance_mode(reason="A restore is being undone."):
             require_rights_stay(run, staging)
-            not_kept, cut_over = go_live(run, staging, backup=UNDO, live_tables=kept_live(trusted=True))
+            not_kept, cut_over = go_live(context, run, staging, backup=UNDO, live_tables=kept_live(trusted=True))
         writes_blocked = time.monotonic() - blocked_at
     return UndoResult(
         restored=previous,

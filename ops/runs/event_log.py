@@ -1,8 +1,16 @@
 """The event log: one JSON file for each event of a run, next to the backups, where no restore rolls it back.
 
-In an event, ``event`` is ``started``, ``claimed``, ``left``, ``ended`` or ``swept``, ``run`` the run's id, ``when`` the
+In an event, ``event`` is one of the words below, ``run`` the run's id, ``when`` the
 time; the rest are the fields of `ops.models.Run` at that time. A run without an ``ended`` event is running or was
 killed.
+
+An ``uncertain`` event says that the connection was lost at the cut-over, and no server has answered since. The next
+run records how the run ended.
+
+A ``replaced`` event says that the run has replaced the live database: ``replaces`` is its name, and ``server`` the id
+of the server, which is the same before and after a failover. A ``lost`` event says that the live database does not have
+what the run did: a server took over that had not received it. If that server is replaced in its turn, another
+``replaced`` event may follow.
 
 In a ``claimed`` event, ``claims`` is the name of a data file that the run is about to write, so that a later run can
 delete it; ``claims_database`` is the name of a database that it is about to create, and ``target`` the server and
@@ -12,15 +20,17 @@ drop before it ended; ``swept`` records that a later run dropped it.
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 from uuid import UUID
 
 from msgspec import Struct
 
-from ops.backups.event_files import run_and_event
+from ops.backups.event_files import LOST, REPLACED, run_and_event
 from ops.backups.locations.catalog import BackupCatalog
 from ops.errors import ArtifactInvalid
+from ops.health.replacement import describe_loss
 from ops.models import Run
 from ops.runs import results
 from ops.utils import clock, schema
@@ -29,9 +39,15 @@ from ops.utils.schema import Count, Line, Moment, Seconds, Text
 logger = logging.getLogger(__name__)
 
 Event = Mapping[str, Any]
-STARTED, CLAIMED, LEFT, ENDED, SWEPT = "started", "claimed", "left", "ended", "swept"
-REPLACING = frozenset({Run.Kind.RESTORE, Run.Kind.UNDO, Run.Kind.MIGRATION})
+STARTED, CLAIMED, LEFT, ENDED, SWEPT, UNCERTAIN = "started", "claimed", "left", "ended", "swept", "uncertain"
+FINISHES = frozenset({ENDED, LOST})
 NOT_RECORDED = {"id", "applied", "cancel_requested", "cancelled_by", "reported_at"}
+AGAIN: Mapping[str, str] = {
+    Run.Kind.RESTORE: "restore_database",
+    Run.Kind.UNDO: "undo_restore",
+    Run.Kind.MIGRATION: "migrate_to_postgres",
+}
+"""The runs that replace the live database, and the commands that repeat them."""
 EVENT_FIELDS = tuple({field.attname for field in Run._meta.concrete_fields} - NOT_RECORDED)
 """`applied` is about one database, those on a cancellation are written by others, and `reported_at` is
 about the row."""
@@ -48,6 +64,23 @@ def record(
     """Write an event of `run`: it claims the data file `file`, or claims or leaves the database `database`."""
     fields = {"claims": file, "claims_database": database, "target": target}
     repository.add_event({**_event(event, run), **{name: value for name, value in fields.items() if value}})
+
+
+def record_replaced(repository: BackupCatalog, run: Run, *, server: str, database: str) -> None:
+    """`run` has replaced `database` on the server with this id (`ops.databases.postgres.server_id`)."""
+    repository.add_event({**_event(REPLACED, run), "server": server, "replaces": database})
+
+
+def record_lost(repository: BackupCatalog, run: Run) -> Run:
+    """The live database does not have what `run` did. Returns it as failed."""
+    run.status, run.finished_at = Run.Status.FAILED, run.finished_at or clock.now()
+    run.error = describe_loss(run)
+    file = run.arguments.get("file")
+    run.hint = f"If it is still wanted: manage.py {AGAIN[run.kind]}"
+    if run.kind == Run.Kind.RESTORE:
+        run.hint += f" --backup-file {shlex.quote(str(file))}" if file else f" {run.backup}"
+    record(repository, LOST, run)
+    return run
 
 
 def record_swept(repository: BackupCatalog, events: Iterable[Event], *, target: str = "") -> None:
@@ -84,6 +117,24 @@ def claimed_databases(events: Iterable[Event], *, target: str = "") -> set[str]:
     return {name for name in names if isinstance(name, str)}
 
 
+def claimed_before(repository: BackupCatalog, names: Collection[str], *, target: str = "") -> set[str]:
+    """Those of `names` that a run claimed as databases, whether it has ended or not. The newest events are read first.
+
+    A run drops what it has claimed before it ends, but a server that takes over may not have received that.
+    """
+    missing, found = set(names), set[str]()
+    for name in reversed(repository.event_names() if missing else []):
+        if not missing:
+            break
+        if run_and_event(name)[1] == CLAIMED:
+            for event in repository.read_events([name]):
+                database = event.get("claims_database")
+                if database in missing and event.get("target", "") == target:
+                    missing.remove(database)
+                    found.add(database)
+    return found
+
+
 def last_ended(repository: BackupCatalog, kind: Run.Kind) -> Run | None:
     """The run of this kind that ended last. Of the history, which is long, only what is newer is read."""
     for name in reversed(repository.event_names()):
@@ -95,12 +146,14 @@ def last_ended(repository: BackupCatalog, kind: Run.Kind) -> Run | None:
 
 
 def was_replaced(repository: BackupCatalog, *, database: str, since: dt.datetime, until: dt.datetime) -> bool:
-    """Whether a run replaced the live `database` between these times: a restore, an undo, a migration."""
+    """Whether a run replaced the live `database` between these times, or was lost: a restore, undo or migration."""
     first, last = (f"{moment.astimezone(dt.UTC):%Y%m%d_%H%M%S_%f}" for moment in (since, until))
-    names = [name for name in repository.event_names() if first <= name < last and run_and_event(name)[1] == ENDED]
+    names = [name for name in repository.event_names() if first <= name < last and run_and_event(name)[1] in FINISHES]
+    lost = {UUID(run) for run, event in map(run_and_event, names) if event == LOST}
     return any(
-        run.kind in REPLACING
-        and run.status == Run.Status.SUCCEEDED
+        run.kind in AGAIN
+        # One that is lost has replaced it twice.
+        and (run.status == Run.Status.SUCCEEDED or run.pk in lost)
         and not run.arguments.get("to")
         # A migration is recorded with the database that it read.
         and (run.database == database or run.kind == Run.Kind.MIGRATION)
@@ -109,8 +162,12 @@ def was_replaced(repository: BackupCatalog, *, database: str, since: dt.datetime
 
 
 def read_runs(events: Iterable[Event]) -> dict[UUID, Run]:
-    """Each run as of its last event. Events that cannot be read are logged and skipped."""
+    """Each run as of its last event. Events that cannot be read are logged and skipped.
+
+    The end of a run that is lost does not count: its process may have ended without knowing that.
+    """
     runs: dict[UUID, Run] = {}
+    lost: set[UUID] = set()
     for event in events:
         if event.get("event") == SWEPT:
             continue
@@ -118,6 +175,12 @@ def read_runs(events: Iterable[Event]) -> dict[UUID, Run]:
             run = read_run(event)
         except ArtifactInvalid as error:
             logger.warning("An event of the run %r cannot be read: %s", event.get("run"), error.message)
+            continue
+        if event["event"] == REPLACED and run.is_finished:
+            lost.discard(run.pk)
+        elif event["event"] == LOST:
+            lost.add(run.pk)
+        elif run.pk in lost:
             continue
         if run.is_finished or run.pk not in runs or not runs[run.pk].is_finished:
             runs[run.pk] = run
@@ -135,7 +198,7 @@ class StageRecord(Struct):
 class RunEvent(Struct):
     """The fields of an event, which are checked because events are not signed."""
 
-    event: Literal["started", "claimed", "left", "ended"]
+    event: Literal["started", "claimed", "left", "uncertain", "replaced", "lost", "ended"]
     run: UUID
     kind: Run.Kind
     status: Run.Status
@@ -163,7 +226,7 @@ class RunEvent(Struct):
             if moment:
                 schema.require_time(moment.astimezone(dt.UTC))
         finished = self.status not in {Run.Status.QUEUED, Run.Status.RUNNING}
-        if self.status == Run.Status.QUEUED or finished != (self.event == ENDED):
+        if self.status == Run.Status.QUEUED or (self.event != REPLACED and finished != (self.event in FINISHES)):
             raise ValueError(f"a run is {self.status} in an event called {self.event}")
         if not _is_small(self.arguments, DEPTH, [PARTS]):
             raise ValueError("the arguments are too large or nested too deep")

@@ -24,8 +24,8 @@ from ops.models import Run
 from ops.notifications import alerts
 from ops.runs import event_log, index
 from ops.runs.context import OpsContext
-from ops.runs.lock import CLEANING_UP, copies_lock, database_lock, describe_request, query_with_timeout
-from ops.runs.recorder import RunRecorder, unrecorded
+from ops.runs.lock import CLEANING_UP, copies_lock, database_lock, describe_request
+from ops.runs.recorder import RunRecorder, query_with_timeout, unrecorded
 from ops.utils import clock
 from ops.utils.posix_signals import ignore_interrupts
 from ops.utils.progress import ProgressCallback, no_progress
@@ -101,6 +101,7 @@ class Operation(Generic[Outcome]):
         """
         with recorded(context, run, on_progress, writes_row=self.writes_row) as recorder:
             recorder.result = result = self.function(context, recorder, **run.arguments, **objects)
+            recorder.require_not_lost()
         return result
 
 

@@ -8,9 +8,10 @@ import datetime as dt
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+
+from django.db import DEFAULT_DB_ALIAS
 
 from ops.backups.engines.base import Engine
 from ops.backups.event_files import EVENTS
@@ -21,15 +22,14 @@ from ops.databases.sqlite.lock import held
 from ops.engine_migration.to_postgres.snapshot_directory import sweep_snapshots
 from ops.engine_migration.to_sqlite.directory import sweep_directory
 from ops.errors import AlreadyRunning
+from ops.health.replacement import find_contradiction
 from ops.models import Run
 from ops.notifications import alerts
 from ops.runs import event_log, index
 from ops.runs.context import OpsContext
-from ops.runs.recorder import DATABASE_TIMEOUT, unrecorded
+from ops.runs.recorder import query_with_timeout, unrecorded
 from ops.utils import clock
-from ops.utils.single_flight import SingleFlight
 
-Answer = TypeVar("Answer")
 PARTLY: Mapping[str, str] = {
     Run.Kind.COPY: "; copies that were complete by then stay",
     Run.Kind.PRUNE: "; some backups may have been deleted",
@@ -111,11 +111,14 @@ def _clean_up(engine: Engine, repository: BackupCatalog) -> tuple[str, ...]:
         *sweep_directory(conf.BACKUP_DIR),
     )
     # Before the runs are closed: if this process is killed here, the next run still finds their claims.
-    dropped = engine.sweep(event_log.claimed_databases(events))
+    claimed = event_log.claimed_databases(events)
+    claimed |= event_log.claimed_before(repository, {*engine.leftovers()} - claimed)
+    dropped = engine.sweep(claimed)
     event_log.record_swept(repository, events)
     killed = _killed(events)
     _keep_other_claims(killed, events, repository)
-    return (*(_mark_interrupted(killed, repository) if killed else ()), *swept, *dropped)
+    interrupted = _mark_interrupted(killed, repository, server=engine.replaced_server()) if killed else ()
+    return (*interrupted, *_correct_replacement(repository), *swept, *dropped)
 
 
 def _keep_other_claims(killed: Iterable[Run], events: Sequence[event_log.Event], repository: BackupCatalog) -> None:
@@ -130,8 +133,8 @@ def _keep_other_claims(killed: Iterable[Run], events: Sequence[event_log.Event],
                 event_log.record(repository, event_log.LEFT, run, database=name, target=target)
 
 
-def _mark_interrupted(killed: Sequence[Run], repository: BackupCatalog) -> tuple[str, ...]:
-    """Record the end of these runs. Returns a sentence for each."""
+def _mark_interrupted(killed: Sequence[Run], repository: BackupCatalog, *, server: str = "") -> tuple[str, ...]:
+    """Record the end of these runs, and which have replaced the database of `server`. Returns a sentence for each."""
     rows = query_with_timeout(lambda: Run.objects.in_bulk([run.pk for run in killed]))
     if isinstance(rows, BaseException):
         # Only the database shows whether a restore was applied; the next run closes it.
@@ -140,6 +143,8 @@ def _mark_interrupted(killed: Sequence[Run], repository: BackupCatalog) -> tuple
         )
     closed = [_closed(run, rows.get(run.pk)) for run in killed]
     for run in closed:
+        if run.applied and server:
+            event_log.record_replaced(repository, run, server=server, database=run.database)
         event_log.record(repository, event_log.ENDED, run)
     query_with_timeout(partial(_write_rows, closed))
     alerts.notify_runs(closed)
@@ -155,13 +160,36 @@ def _closed(run: Run, row: Run | None) -> Run:
     """How the killed `run` ended, according to its row in the live database."""
     if row and row.is_finished:
         return row
+    # What an uncertain run says is not in a row of another database.
+    error = run.error or f"The process {run.pid} on {run.host} was killed."
     run = row or run
     run.finished_at = clock.now()
-    run.status, run.error = Run.Status.INTERRUPTED, f"The process {run.pid} on {run.host} was killed."
+    run.status, run.error = Run.Status.INTERRUPTED, error
     run.hint = f"The database is unchanged{PARTLY.get(run.kind, '')}. Start the run again."
     if run.applied:
         run.status, run.hint = Run.Status.SUCCEEDED, "The restored database was already live."
     return run
+
+
+def _correct_replacement(repository: BackupCatalog) -> tuple[str, ...]:
+    """Record that the live database does not have the last restore, undo or migration; or that it has it again."""
+    found = query_with_timeout(partial(find_contradiction, DEFAULT_DB_ALIAS, repository))
+    if found is None or isinstance(found, BaseException):
+        return ()
+    replacement = found.replacement
+    run = event_log.read_runs(repository.events(str(replacement.run))).get(replacement.run)
+    if run is None:
+        return ()
+    if found.is_lost:
+        run = event_log.record_lost(repository, run)
+        sentence = run.error
+    else:
+        run.status, run.error, run.hint = Run.Status.SUCCEEDED, "", ""
+        event_log.record_replaced(repository, run, server=replacement.server, database=replacement.replaces)
+        sentence = f"{describe_request(run)} had been lost. The live database has it again."
+    query_with_timeout(partial(_write_rows, [run]))
+    alerts.notify_runs([run])
+    return (sentence,)
 
 
 def describe_request(run: Run) -> str:
@@ -172,8 +200,3 @@ def describe_request(run: Run) -> str:
 
 def format_minute(moment: dt.datetime) -> str:
     return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def query_with_timeout(query: Callable[[], Answer]) -> Answer | BaseException:
-    """The result of a query to the live database, or its error. No run waits longer for the sake of its record."""
-    return SingleFlight().run("query", query).result(within=DATABASE_TIMEOUT)

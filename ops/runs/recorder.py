@@ -3,16 +3,21 @@
 import copy
 import logging
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
+from typing import TypeVar
 
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db import Error as DatabaseError
 from msgspec import Struct
 
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.record import BackupRecord
 from ops.databases.leftovers import Claims
+from ops.databases.postgres.connection import server_message
+from ops.databases.postgres.lock import RUN_AGAIN, OutcomeUnknown
 from ops.errors import Cancelled, OpsError, PreconditionFailed
+from ops.health.replacement import Contradiction, find_contradiction
 from ops.models import Run
 from ops.runs import event_log, index
 from ops.runs.row_writer import RunRowWriter
@@ -20,11 +25,13 @@ from ops.utils import clock
 from ops.utils.progress import Progress, ProgressCallback, StageTimer
 from ops.utils.redaction import redact
 from ops.utils.schema import to_json
+from ops.utils.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
 
 DATABASE_TIMEOUT = 5.0
 """Seconds that a run waits for the database on behalf of its record."""
+Answer = TypeVar("Answer")
 LONGEST_LOG = 100_000
 """Characters. Longer logs lose their beginning."""
 
@@ -40,7 +47,7 @@ class RunRecorder(Claims):
         self._run, self._repository, self._on_progress = run, repository, on_progress
         self._lock = threading.Lock()
         self._timer = StageTimer()
-        self._may_be_cancelled, self._is_applied = True, False
+        self._may_be_cancelled, self._is_applied, self._replaced = True, False, False
         self._failure: OpsError | None = None
         self._known_events: set[str] = set()
         self._indexed: list[BackupRecord] = []
@@ -122,14 +129,54 @@ class RunRecorder(Claims):
         """
         with transaction.atomic():
             index.write_new(self._repository, known_events=self._known_events, records=self._indexed)
-            run = self._state()
-            index.write_run(run)
-            Run.objects.filter(pk=run.pk).update(applied=True)
+            _write_applied(self._state())
+
+    def mark_staging(self) -> None:
+        run = self._state()
+        # Only a successful swap makes the row live, where no run closes it: it is recorded for another database.
+        run.status, run.finished_at = Run.Status.SUCCEEDED, clock.now()
+        with transaction.atomic():
+            _write_applied(run)
+
+    def require_applied(self) -> None:
+        """Raises OpsError unless the swap has made the row of this run live in what "default" is: it was not done."""
+        try:
+            applied = Run.objects.filter(pk=self.id, applied=True).exists()
+        except DatabaseError as error:
+            raise OutcomeUnknown.because(server_message(error)) from error
+        if not applied:
+            raise OpsError(
+                "The server changed at the cut-over, and the server that answers now does not have the new database."
+                " Nothing was changed.",
+                RUN_AGAIN,
+            )
 
     def mark_applied(self) -> None:
         """Call it after a cut-over: an interruption does not make the run fail from then on."""
         self._is_applied = True
         self._writer.resume()
+
+    def record_replaced(self, *, server: str, database: str) -> None:
+        """Record after a cut-over that the run has replaced `database`; `server` is `Engine.replaced_server`.
+
+        A later run compares this with the live database.
+        """
+        if not server:
+            return
+        self._replaced = True
+        try:
+            event_log.record_replaced(self._repository, self._state(), server=server, database=database)
+        except (OSError, OpsError):
+            logger.exception("It could not be recorded next to the backups which database was replaced.")
+
+    def require_not_lost(self) -> None:
+        """Raises OpsError if the server that answers now does not have what the run did: it took over meanwhile."""
+        if not self._replaced:
+            return
+        found = query_with_timeout(partial(find_contradiction, DEFAULT_DB_ALIAS, self._repository))
+        if isinstance(found, Contradiction) and found.is_lost and str(found.replacement.run) == self.id:
+            lost = event_log.record_lost(self._repository, self._state())
+            raise OpsError(lost.error, lost.hint)
 
     # --- Databases that the run creates -----------------------------------------------------------------------------
 
@@ -147,8 +194,8 @@ class RunRecorder(Claims):
         except (OSError, OpsError):
             logger.exception("The database %s could not be dropped, and no later run will drop it.", name)
 
-    def left_databases(self, target: str) -> Collection[str]:
-        return event_log.claimed_databases(self._earlier_events(), target=target)
+    def left_databases(self, target: str, names: Collection[str]) -> Collection[str]:
+        return event_log.claimed_before(self._repository, names, target=target)
 
     def clear_left_databases(self, target: str) -> None:
         event_log.record_swept(self._repository, self._earlier_events(), target=target)
@@ -163,15 +210,21 @@ class RunRecorder(Claims):
         self._writer.start()
 
     def end(self, error: BaseException | None) -> Run:
-        """Record how the run ended, and return it. Never raises: the outcome of the operation counts."""
+        """Record how the run ended, and return it. Never raises: the outcome of the operation counts.
+
+        Of a cut-over whose outcome is unknown, the next run records the end.
+        """
         error = error or self._failure
         with self._lock:
             self._end_stage()
-            self._run.status, self._run.finished_at = self._final_status(error), clock.now()
+            is_uncertain = isinstance(error, OutcomeUnknown) and self.kind in {Run.Kind.RESTORE, Run.Kind.UNDO}
+            if not is_uncertain:
+                self._run.status, self._run.finished_at = self._final_status(error), clock.now()
             self._run.error, self._run.hint = explanation(error)
             self._run.result = to_json(self.result) if self.result else {}
         try:
-            event_log.record(self._repository, event_log.ENDED, self._state())
+            word = event_log.UNCERTAIN if is_uncertain else event_log.ENDED
+            event_log.record(self._repository, word, self._state())
         except (OSError, OpsError):
             logger.exception("The end of the run %s could not be recorded next to the backups.", self.id)
         if not self._writer.close(within=DATABASE_TIMEOUT):
@@ -204,6 +257,16 @@ class RunRecorder(Claims):
             run.stages = [dict(stage) for stage in run.stages]
             run.result, run.log = event_log.sanitize(run.result), event_log.sanitize(run.log)
             return run
+
+
+def query_with_timeout(query: Callable[[], Answer]) -> Answer | BaseException:
+    """The result of a query to the live database, or its error. No run waits longer for the sake of its record."""
+    return SingleFlight().run("query", query).result(within=DATABASE_TIMEOUT)
+
+
+def _write_applied(run: Run) -> None:
+    index.write_run(run)
+    Run.objects.filter(pk=run.pk).update(applied=True)
 
 
 def unrecorded(error: OSError) -> PreconditionFailed:

@@ -19,7 +19,7 @@ def test_a_migration_is_recorded_next_to_the_backups(migration: Migration, setti
         setattr(settings, name, value)
     repository, target = get_context().repository, str(migration.target.address)
     events = repository.events(migration.outcome.document["run"])
-    assert [event["event"] for event in events] == ["started", "claimed", "claimed", "ended"]
+    assert [event["event"] for event in events] == ["started", "claimed", "claimed", "replaced", "ended"]
     assert {event.get("target") for event in events[1:3]} == {target}
     assert (events[-1]["kind"], events[-1]["status"]) == ("migration", "succeeded")
     assert events[-1]["result"]["target"] == target

@@ -44,6 +44,7 @@ def test_health_of_a_healthy_site_has_all_keys(client: Client, path: str) -> Non
         "copies": {"status": "healthy"},
         "backup_keys": {"status": "healthy"},
         "operations": {"status": "healthy"},
+        "last_restore": {"status": "healthy"},
     }
     assert "no-store" in response["Cache-Control"]
 

@@ -52,6 +52,12 @@ class FileLock:
             file.flush()
             yield
 
+    def replaced_server(self) -> str:
+        return ""
+
+    def leftovers(self) -> Collection[str]:
+        return ()
+
     def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:
         return tuple(f"{name} was dropped." for name in sorted(claimed))
 

@@ -12,12 +12,14 @@ class Proxy:
     """Forwards every connection to ``127.0.0.1:target``.
 
     `freeze` stops forwarding, as a pulled cable does. `at_commit`: what happens to the answer to a COMMIT, which the
-    server has got: ``"cut"`` closes the connection, ``"hold"`` never sends it.
+    server has got: ``"cut"`` closes the connection, ``"hold"`` never sends it. ``"lose"`` closes the connection before
+    the server gets the COMMIT. `commit_after`: only in a connection in which these bytes were sent before.
     """
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.at_commit = ""
+        self.commit_after = b""
         self._frozen = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -48,7 +50,7 @@ class Proxy:
             selector = selectors.DefaultSelector()
             for each, other in ((client, server), (server, client)):
                 selector.register(each, selectors.EVENT_READ, other)
-            committed = False
+            committed, is_meant = False, False
             while True:
                 for key, _ in selector.select():
                     while self._frozen.is_set():
@@ -56,7 +58,10 @@ class Proxy:
                     data = key.fileobj.recv(CHUNK)  # type: ignore[union-attr]
                     if not data:
                         return
-                    if key.fileobj is client and b"COMMIT" in data and self.at_commit:
+                    is_meant |= key.fileobj is client and self.commit_after in data
+                    if key.fileobj is client and b"COMMIT" in data and self.at_commit and is_meant:
+                        if self.at_commit == "lose":
+                            return
                         committed = True
                     elif key.fileobj is server and committed:
                         if self.at_commit == "cut":

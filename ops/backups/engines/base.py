@@ -283,6 +283,25 @@ class Engine(ABC):
     def locked(self, label: str) -> AbstractContextManager[None]:
         """One operation at a time. Raises AlreadyRunning with the label of the holder."""
 
+    def relocked(self, *, within: float) -> AbstractContextManager[BaseDatabaseWrapper]:
+        """Take the lock again after its session was lost, on the server that takes writes.
+
+        Waits up to `within` seconds for such a server.
+        Within the block "default" is the live database on that server. Raises OutcomeUnknown.
+        """
+        raise NotImplementedError
+
+    def replaced_server(self) -> str:
+        """The server on which a swap replaces the live database, as `Replacement.server`.
+
+        It is asked in the session that holds the lock. Raises OpsError if that is lost.
+        """
+        return ""
+
+    def leftovers(self) -> Collection[str]:
+        """The names of databases that there should not be while no run is running: a run creates and drops them."""
+        return ()
+
     @abstractmethod
     def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:
         """Remove what killed runs left. Returns a sentence for each. The caller holds the lock.

@@ -11,6 +11,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.databases import maintenance_connection
+from ops.databases.postgres.lock import OutcomeUnknown
 from ops.databases.postgres.properties import DatabaseProperties
 from ops.databases.postgres.queries import fetch_column
 from ops.errors import OpsError, PreconditionFailed
@@ -50,7 +51,8 @@ def rename_databases(
     `connection` is to another database of the server at `address`, and in autocommit mode. `comments` are by the new
     names. Without `description` there was no live database before. Sessions of all of them are ended. A session that is
     being opened waits for the transaction and gets an error that is worth a retry (SQLSTATE 3D000, "just been dropped
-    or renamed"). Raises OpsError; then, and when this process is killed, all databases keep their names.
+    or renamed"). Raises OpsError; then, and when this process is killed, all databases keep their names. So they do
+    after an error of psycopg2, which is raised if the session has ended. OutcomeUnknown is the exception.
     """
     replaced = [live, *(before for before, _ in renames)]
     for attempt in range(SWAP_ATTEMPTS):
@@ -71,6 +73,8 @@ def rename_databases(
                     "Stop them and run the command again.",
                 ) from error
         except psycopg2.Error as error:
+            if connection.closed:
+                raise
             raise OpsError(f"The new database could not be renamed to {live}: {server_message(error)}.") from error
         else:
             return
@@ -160,9 +164,21 @@ def transaction(connection: Connection) -> Iterator[None]:
     connection.autocommit = False
     try:
         yield
-        connection.commit()
+        commit(connection)
     except BaseException:
-        connection.rollback()
+        if not connection.closed:
+            connection.rollback()
         raise
     finally:
-        connection.autocommit = True
+        if not connection.closed:
+            connection.autocommit = True
+
+
+def commit(connection: Connection) -> None:
+    """Raises OutcomeUnknown if the session ends before the server has answered."""
+    try:
+        connection.commit()
+    except psycopg2.Error as error:
+        if not connection.closed:
+            raise
+        raise OutcomeUnknown.because(server_message(error)) from error

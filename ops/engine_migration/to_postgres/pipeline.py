@@ -193,6 +193,7 @@ def migrate(
                 " unchanged.",
                 STOP_WRITERS,
             )
+        claims.mark_staging()
         timer.report(Progress(stage=Stage.CUT_OVER))
     timer.end_stage()
     prepared.keep_copy()

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from django.db import Error as DatabaseError
 from django.db import models, transaction
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -14,9 +15,10 @@ from ops.databases.leftovers import Claims
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres import databases, lock, rename
-from ops.databases.postgres.connection import ConnectionInfo
+from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.differences import NotKept
 from ops.databases.postgres.kept_properties import create_schemas, keep_properties, list_of_names
+from ops.databases.postgres.lock import OutcomeUnknown
 from ops.databases.postgres.properties import DatabaseProperties, read_live
 from ops.databases.postgres.queries import fetch_row, fetch_value
 from ops.databases.postgres.writable import require_writable
@@ -24,13 +26,14 @@ from ops.engine_migration.names import rows_in, table_in_postgres, table_in_sqli
 from ops.engine_migration.planner import concrete_models
 from ops.engine_migration.sessions import OLDEST_SERVER, PostgresDatabase
 from ops.engine_migration.workers import suitable_processes
-from ops.errors import PreconditionFailed
+from ops.errors import OpsError, PreconditionFailed
 from ops.utils import posix_signals
 from ops.utils.formatting import pluralize
 from ops.utils.identifiers import quoted
 
 NEW_SUFFIX = "_ops_new"
 OLD_SUFFIX = "_ops_old"
+LOOK_AT_TARGET = "It is as before, or complete. Run the command again: it does not change a database that is filled."
 MADE_BY_MIGRATE = frozenset({"django_migrations", "django_content_type", "auth_permission", "django_session"})
 
 
@@ -253,7 +256,8 @@ def open_staging_database(
     live = target.address.database
     new, old = (databases.suffixed_name(live, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX))
     owner = str(target.address)
-    databases.drop_claimed(connection, claims.left_databases(owner), spared=(live,))
+    left = claims.left_databases(owner, [name for name in (new, old) if databases.exists(connection, name)])
+    databases.drop_claimed(connection, left, spared=(live,))
     claims.clear_left_databases(owner)
     description = read_live(connection, target.address)
     for name in (new, old):
@@ -277,19 +281,34 @@ def open_staging_database(
         if target.exists:
             require_empty(target.address, replaced=True)
         with posix_signals.ignore_interrupts():
-            rename.rename_databases(
-                connection,
-                target.address,
-                renames=[*([(live, old)] if description else []), (new, live)],
-                comments={old: databases.OPS_COMMENT} if description else {},
-                live=live,
-                description=description,
-            )
+            try:
+                rename.rename_databases(
+                    connection,
+                    target.address,
+                    renames=[*([(live, old)] if description else []), (new, live)],
+                    comments={old: databases.OPS_COMMENT} if description else {},
+                    live=live,
+                    description=description,
+                )
+            except OutcomeUnknown:
+                require_done(target.address, renamed=old if description else live)
             # The migration is done: an empty database that is left over is not a failure.
             databases.discard(connection, old, claims, spared=(live,), target=owner)
     except BaseException:
         databases.discard(connection, new, claims, spared=(live,), target=owner)
         raise
+
+
+def require_done(address: ConnectionInfo, *, renamed: str) -> None:
+    """Raises OpsError unless the swap whose session was lost at its COMMIT was done: it has made the name `renamed`."""
+    relocked = lock.relocked(address, "", within=lock.LONGEST_FAILOVER, hint=LOOK_AT_TARGET)
+    with relocked as connection:
+        if not databases.exists(connection, renamed):
+            raise OpsError(
+                f"The server changed at the cut-over, and the server that answers now does not have the migrated"
+                f" database. The database {address} is unchanged.",
+                lock.RUN_AGAIN,
+            )
 
 
 def with_search_path(new: ConnectionInfo, target: Target) -> ConnectionInfo:
@@ -338,13 +357,23 @@ def keep(address: ConnectionInfo, properties: DatabaseProperties | None, *, live
 
 @contextlib.contextmanager
 def open_staging_transaction(target: Target, *, rehearsal: bool) -> Iterator[StagingDatabase]:
-    with override_database(target.address.wrapper()) as wrapper, transaction.atomic():
-        with wrapper.cursor() as cursor:
-            cursor.execute("SET LOCAL lock_timeout = '10s'")
-            run_migrations()
-            # The seeds' foreign keys are checked now; TRUNCATE refuses while checks are pending.
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            cursor.execute("SET LOCAL TIME ZONE 'UTC'")
-        yield StagingDatabase(address=target.address, processes=1, shared=wrapper.connection)
-        if rehearsal:
-            transaction.set_rollback(True)
+    is_filled = False
+    with override_database(target.address.wrapper()) as wrapper:
+        wrapper.ensure_connection()
+        session = wrapper.connection
+        try:
+            with transaction.atomic():
+                with wrapper.cursor() as cursor:
+                    cursor.execute("SET LOCAL lock_timeout = '10s'")
+                    run_migrations()
+                    # The seeds' foreign keys are checked now; TRUNCATE refuses while checks are pending.
+                    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                    cursor.execute("SET LOCAL TIME ZONE 'UTC'")
+                yield StagingDatabase(address=target.address, processes=1, shared=session)
+                if rehearsal:
+                    transaction.set_rollback(True)
+                is_filled = not rehearsal
+        except DatabaseError as error:
+            if is_filled and session.closed:
+                raise OutcomeUnknown.because(server_message(error), LOOK_AT_TARGET) from error
+            raise

@@ -55,7 +55,7 @@ class ScratchDatabase(Scratch):
         self.address = strategy.address.with_database(name)
         self.kept = False
         self.replaces_earlier = False
-        """Whether the swap has set an earlier previous database aside."""
+        """Whether the swap sets an earlier previous database aside."""
         self.not_kept: tuple[NotKept, ...] = ()
         self._strategy = strategy
         self._digests: Tables = {}
@@ -173,6 +173,10 @@ class DatabaseSwap(SwapStrategy):
             for suffix in (STAGING, RESTORE_TEST, undo_comment.PREVIOUS, ASIDE)
         )
 
+    def leftovers(self, connection: Connection) -> Collection[str]:
+        """As `Engine.leftovers`."""
+        return [name for name in (self._staging, self._restore_test, self._aside) if databases.exists(connection, name)]
+
     def sweep(self, connection: Connection, claimed: Collection[str]) -> tuple[str, ...]:
         """As `Engine.sweep`."""
         for name in (self._live, self._staging, self._restore_test, self._previous):
@@ -198,7 +202,7 @@ class DatabaseSwap(SwapStrategy):
             except (psycopg2.Error, OpsError):
                 # The connection is lost. A database that is kept stays; its comment does no harm.
                 if not scratch.kept or scratch.replaces_earlier:
-                    self._claims.leave_database(self._aside if scratch.replaces_earlier else chosen)
+                    self._claims.leave_database(self._aside if scratch.kept else chosen)
 
     def _create(self, connection: Connection, scratch: ScratchDatabase) -> None:
         """With the settings of the live database, so that a restore test needs them too.
@@ -261,11 +265,11 @@ class DatabaseSwap(SwapStrategy):
         seconds, and the swap blocks writes.
         """
         with self._server() as connection:
-            if scratch.replaces_earlier:
+            if not scratch.kept:
+                databases.drop(connection, scratch.name)
+            elif scratch.replaces_earlier:
                 with posix_signals.ignore_interrupts():
                     databases.drop(connection, self._aside)
-            elif not scratch.kept:
-                databases.drop(connection, scratch.name)
             elif databases.exists(connection, scratch.name):
                 rename.comment(connection, scratch.name, "")
 
@@ -288,6 +292,7 @@ class DatabaseSwap(SwapStrategy):
                     databases.claim(connection, self._aside, self._claims)
                     renames = [(self._previous, self._aside), *renames]
                     comments[self._aside] = databases.OPS_COMMENT
+                    scratch.replaces_earlier = True
             rename.rename_databases(
                 connection,
                 self.address,
@@ -297,7 +302,6 @@ class DatabaseSwap(SwapStrategy):
                 description=live or scratch.recorded,
             )
             scratch.keep()
-            scratch.replaces_earlier = self._aside in comments
 
     def previous_database(self) -> PreviousDatabase | None:
         with self._server() as connection:

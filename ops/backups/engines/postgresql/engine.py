@@ -1,12 +1,13 @@
 """Backups of a PostgreSQL database."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from msgspec import structs
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
@@ -21,7 +22,8 @@ from ops.backups.manifest import Kind
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import never_from_untrusted_files
 from ops.databases.leftovers import NO_CLAIMS, Claims
-from ops.databases.postgres import databases, lock, writable
+from ops.databases.override import override_database
+from ops.databases.postgres import databases, lock, server_id, writable
 from ops.databases.postgres.client_programs import ClientPrograms, find_programs
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.postgres.properties import DatabaseProperties, read_properties
@@ -44,16 +46,18 @@ class PostgresEngine(Engine):
         self.where = str(address)
         self._tools_directory = tools_directory
         self._lock: Connection | None = None
+        self._relock: Callable[[float], Connection]
+        """Takes the lock in a new session, within so many seconds."""
 
     # --- One at a time --------------------------------------------------------------------------------------------
     @contextlib.contextmanager
     def locked(self, label: str) -> Iterator[None]:
-        with (
-            databases.maintenance_connection(self.address) as connection,
-            lock.locked(connection, self.database, label),
-        ):
-            named, self.address = self.address, self.address.on_server_of(connection)
-            self._lock = connection
+        named = self.address
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(databases.maintenance_connection(named))
+            stack.enter_context(lock.locked(connection, self.database, label))
+            self.address, self._lock = named.on_server_of(connection), connection
+            self._relock = lambda within: stack.enter_context(lock.relocked(named, label, within=within))
             try:
                 yield
             finally:
@@ -63,10 +67,22 @@ class PostgresEngine(Engine):
     def _server(self) -> Iterator[Connection]:
         """The session that holds the lock, so that losing the lock ends the work; without a lock a new one."""
         if self._lock:
-            yield self._lock
+            with lock.naming_loss(self._lock, self.database):
+                yield self._lock
             return
         with databases.maintenance_connection(self.address) as connection:
             yield connection
+
+    @contextlib.contextmanager
+    def relocked(self, *, within: float) -> Iterator[BaseDatabaseWrapper]:
+        self._lock = self._relock(within)
+        self.address = self.address.on_server_of(self._lock)
+        with override_database(self.address.wrapper()) as wrapper:
+            yield wrapper
+
+    def replaced_server(self) -> str:
+        with self._server() as server, server.cursor() as cursor:
+            return server_id.read_server_id(cursor)
 
     def is_at(self, address: ConnectionInfo) -> bool:
         """Whether `address` is that of the live database, perhaps written in another way or with other options."""
@@ -74,6 +90,10 @@ class PostgresEngine(Engine):
             return False
         with self._server() as ours, databases.maintenance_connection(address) as theirs:
             return databases.is_same_server(ours, theirs)
+
+    def leftovers(self) -> Collection[str]:
+        with self._server() as connection:
+            return self._database_swap().leftovers(connection)
 
     def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:
         with self._server() as connection:

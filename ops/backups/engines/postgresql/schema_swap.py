@@ -32,6 +32,7 @@ from ops.backups.engines.postgresql.live_rows import copy_rows
 from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA, UNDO_SCHEMA
 from ops.backups.manifest import Kind
 from ops.databases.override import override_database
+from ops.databases.postgres import rename
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.databases import has_server_access, how_to_replace
 from ops.databases.postgres.differences import NotKept
@@ -134,7 +135,9 @@ class ScratchSchema(Scratch):
         return override_database(self._wrapper)
 
     def keep(self) -> None:
-        self.connection.commit()
+        # It may have ended at the commit of `swap`.
+        if not self.connection.closed:
+            self.connection.commit()
 
     def copy_live_rows(self, tables: Collection[str]) -> tuple[str, ...]:
         with self.connection.cursor() as cursor:
@@ -164,7 +167,7 @@ class ScratchSchema(Scratch):
             public_schema.comment_on(cursor, UNDO_SCHEMA, comment)
             kept_objects.publish(cursor, new=public_schema.PUBLIC, old=UNDO_SCHEMA)
             public_schema.end_own_sessions(cursor)
-            self.connection.commit()
+            rename.commit(self.connection)
 
 
 @contextlib.contextmanager
