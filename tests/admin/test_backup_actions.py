@@ -22,6 +22,7 @@ from ops import operations, tasks
 from ops.admin.base import PAGE_LOAD
 from ops.backups.engines.base import PreviousDatabase
 from ops.backups.engines.postgresql.database_swap import DatabaseSwap
+from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.sources import UNKNOWN_ORIGIN
 from ops.conf import conf
 from ops.models import Backup, Run
@@ -383,6 +384,7 @@ class TestRestoring:
             name="lab_ops_undo", replaced_at=clock.now(), run="", backup=backup.name, size=1, backup_due=True
         )
         monkeypatch.setattr(DatabaseSwap, "previous_database", lambda _self: previous)
+        monkeypatch.setattr(PostgresEngine, "find_backup_due", lambda _self: previous)
         page = text(admin.get(f"{LIST}{backup.pk}/restore/"))
         assert "The previous database lab_ops_undo has no verified backup yet. Nothing was changed." in page
         assert 'name="password"' not in page

@@ -41,7 +41,12 @@ def keep(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Callable[..., None]:
         previous = PreviousDatabase(
             name="lab_undo", replaced_at=minutes_ago(1), run=str(run.pk) if run else "", backup=backup, size=1000
         )
-        engine: Any = SimpleNamespace(previous_database=lambda: previous, database="lab", where="the database lab")
+        engine: Any = SimpleNamespace(
+            previous_database=lambda: previous,
+            require_previous=lambda: previous,
+            database="lab",
+            where="the database lab",
+        )
         monkeypatch.setattr(undo, "get_context", lambda: SimpleNamespace(engine=engine, previous_days=3))
         monkeypatch.setattr(operations, "rights_of_undo", lambda _engine: None)
 
