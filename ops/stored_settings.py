@@ -145,11 +145,28 @@ def number(name: str, stored: StoredSettings) -> Effective:
     return effective(name, stored.numbers)
 
 
-def policy(*, days: int | None = None) -> Policy:
-    """The retention policy; `days` replaces BACKUP_RETENTION_DAYS. While the file is ignored, all backups are kept."""
+@dataclass(frozen=True, kw_only=True)
+class Retained:
+    """How long backups are kept, and the days for which the previous database is."""
+
+    policy: Policy
+    undo_keep_days: int
+
+
+def retained(*, days: int | None = None) -> Retained:
+    """Of one reading of the file. `days` replaces BACKUP_RETENTION_DAYS.
+
+    While the file is ignored, all backups are kept, and the previous database for as long as possible.
+    """
     stored, fault = read_with_fault()
     found = replace(policy_of(stored), unknown=fault is not None)
-    return found if days is None else replace(found, days=days)
+    undo_days = NUMBERS["UNDO_KEEP_DAYS"][1] if fault else int(number("UNDO_KEEP_DAYS", stored).value)
+    return Retained(policy=found if days is None else replace(found, days=days), undo_keep_days=undo_days)
+
+
+def policy(*, days: int | None = None) -> Policy:
+    """The retention policy, as `retained` reads it."""
+    return retained(days=days).policy
 
 
 def policy_of(stored: StoredSettings) -> Policy:
@@ -159,9 +176,8 @@ def policy_of(stored: StoredSettings) -> Policy:
 
 
 def undo_keep_days() -> int:
-    """Days for which the previous database is kept; as many as possible while the file is ignored."""
-    stored, fault = read_with_fault()
-    return NUMBERS["UNDO_KEEP_DAYS"][1] if fault else int(number("UNDO_KEEP_DAYS", stored).value)
+    """Days for which the previous database is kept, as `retained` reads them."""
+    return retained().undo_keep_days
 
 
 def max_age_hours() -> int:

@@ -31,13 +31,13 @@ from ops.admin import (
 )
 from ops.admin.backup_actions import Button, buttons_for, is_administrator, may
 from ops.admin.backup_detail import BackupPresenter
-from ops.admin.base import BACKUP_LIST, IndexAdmin, missing_worker
+from ops.admin.base import BACKUP_LIST, IndexAdmin, context_of, missing_worker
 from ops.admin.kept import describe_kept, stored_sizes
 from ops.backups.retention import recommend
 from ops.backups.sources import UNKNOWN_ORIGIN
+from ops.errors import OpsError
 from ops.models import Backup, Run
 from ops.runs.authorization import may_start
-from ops.runs.context import policy_from_settings
 from ops.utils import clock
 from ops.utils.formatting import format_age, format_duration, format_local, format_size, time_zone_name
 
@@ -132,17 +132,21 @@ class BackupAdmin(IndexAdmin[Backup]):
     # --- The list ----------------------------------------------------------------------------------------------
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Buttons depend on the user, and one instance of the admin class serves all requests."""
-        where = [copies.locations] if copies.other_locations() else []
-        columns: list[Any] = ["backup", "state_badge", "taken", "data", *where, "kept"]
+        columns = self.get_sortable_by(request)
         buttons = column(partial(self.buttons, request, Backup.objects.undeletable_names()), "actions")
         has_buttons = any(may(request.user, name) for name in ("pin", "delete"))
         may_run = any(may_start(request.user, kind) for kind in (Run.Kind.VERIFICATION, Run.Kind.RESTORE))
         return [*columns, buttons] if has_buttons or may_run else columns
 
+    def get_sortable_by(self, request: HttpRequest) -> list[Any]:  # noqa: ARG002  # Django's interface
+        """All columns but the buttons, which Django would make once more."""
+        where = [copies.locations] if copies.other_locations() else []
+        return ["backup", "state_badge", "taken", "data", *where, "kept"]
+
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Until when the backups of this page are kept is evaluated for all of them at once."""
         changelist = super().get_changelist_instance(request)
-        kept = describe_kept(backup.name for backup in changelist.result_list)
+        kept = describe_kept((backup.name for backup in changelist.result_list), partial(context_of, request))
         for backup in changelist.result_list:
             backup.kept = kept[backup.name]
         return changelist
@@ -151,7 +155,7 @@ class BackupAdmin(IndexAdmin[Backup]):
         shown = {
             "zone": time_zone_name(),
             "has_backups": Backup.objects.exists(),
-            "previous": undo.find_previous(),
+            "previous": undo.find_previous(request),
             "may_make": may_start(request.user, Run.Kind.BACKUP),
             "may_copy": copies.may_copy(request.user),
             "may_restore": may_start(request.user, Run.Kind.UNDO),
@@ -161,7 +165,7 @@ class BackupAdmin(IndexAdmin[Backup]):
             "missing_worker": missing_worker(),
             "suspicion": decide.first_undecided(),
             "may_decide": may(request.user, "pin"),
-            "recommendation": recommendation() if is_administrator(request.user) else "",
+            "recommendation": recommendation(request) if is_administrator(request.user) else "",
         }
         return super().changelist_view(request, {**shown, **(extra_context or {})})
 
@@ -216,7 +220,7 @@ class BackupAdmin(IndexAdmin[Backup]):
             "ops/admin/backup.html",
             title=backup.name,
             backup=backup,
-            shown=BackupPresenter(backup, kept=describe_kept([backup.name])[backup.name]),
+            shown=BackupPresenter(backup, kept=describe_kept([backup.name], partial(context_of, request))[backup.name]),
             badge=BADGES[Backup.State(backup.state)],
             unknown_origin=UNKNOWN_ORIGIN,
             copies=copies.copy_rows(request.user, backup),
@@ -235,10 +239,15 @@ class BackupAdmin(IndexAdmin[Backup]):
         )
 
 
-def recommendation() -> str:
+def recommendation(request: HttpRequest) -> str:
     """What it would cost to keep weekly and monthly backups, where none are kept."""
+    try:
+        policy = context_of(request).policy
+    except OpsError:
+        # The settings of storage locations are not valid, which a system check reports.
+        return ""
     used, newest = stored_sizes()
-    return recommend(policy_from_settings(), now=clock.now(), used=used, newest=newest)
+    return recommend(policy, now=clock.now(), used=used, newest=newest)
 
 
 def two_lines(first: str, second: str) -> SafeString:

@@ -18,7 +18,7 @@ from ops.errors import OpsError, PreconditionFailed
 from ops.health.queue_watch import Fault, queue_watch
 from ops.models import Run
 from ops.runs import authorization, executor
-from ops.runs.context import engine_of
+from ops.runs.context import OpsContext, engine_of, get_context
 from ops.utils.formatting import time_zone_name
 from ops.utils.shell_commands import show_commands
 
@@ -81,6 +81,14 @@ class IndexAdmin(ModelAdmin[Row]):
             "missing_worker": missing_worker(),
         }
         return TemplateResponse(request, template, {**frame, **shared, **context}, status=status)
+
+
+def context_of(request: HttpRequest) -> OpsContext:
+    """The context of the settings as they were when the request asked for it first."""
+    context: OpsContext | None = getattr(request, "ops_context", None)
+    if context is None:
+        context = request.ops_context = get_context()  # type: ignore[attr-defined]
+    return context
 
 
 # --- Permissions --------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Until when backups are kept, and why, as the dry run of pruning says it at this moment."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from django.db.models import Sum
 
@@ -8,7 +8,7 @@ from ops import operations
 from ops.backups.retention import RetentionDecision
 from ops.errors import OpsError
 from ops.models import Backup
-from ops.runs.context import get_context
+from ops.runs.context import OpsContext
 from ops.utils.formatting import strip_kept
 
 UNKNOWN = "unknown: BACKUP_DIR cannot be read"
@@ -23,11 +23,11 @@ def stored_sizes() -> tuple[int, int]:
     return used or 0, newest or 0
 
 
-def describe_kept(names: Iterable[str]) -> dict[str, str]:
+def describe_kept(names: Iterable[str], read_context: Callable[[], OpsContext]) -> dict[str, str]:
     """By the names of backups: ``until 2026-11-30: less than 7 days old``, a phrase that follows "kept"."""
     names = set(names)
     try:
-        decisions = operations.evaluate_index(get_context(), names)
+        decisions = operations.evaluate_index(read_context(), names)
     except (OpsError, OSError):
         # The history of runs, on which they depend, cannot be read.
         return dict.fromkeys(names, UNKNOWN)

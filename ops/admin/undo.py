@@ -10,12 +10,19 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from ops import operations
-from ops.admin.base import BACKUP_LIST, IndexAdmin, enqueue_run, equivalent_command, has_worker, require_start
+from ops.admin.base import (
+    BACKUP_LIST,
+    IndexAdmin,
+    context_of,
+    enqueue_run,
+    equivalent_command,
+    has_worker,
+    require_start,
+)
 from ops.admin.forms import Confirmation, require_confirmable, rights_context
 from ops.backups.engines.base import PreviousDatabase
 from ops.errors import OpsError
 from ops.models import Backup, Run
-from ops.runs.context import get_context
 from ops.runs.results import UNDO
 from ops.utils import clock
 from ops.utils.formatting import format_local, format_size
@@ -83,17 +90,17 @@ class PreviousPresenter:
         return f"the database as it was before {backup} was restored, with its changes until {self.replaced_at}"
 
 
-def find_previous() -> PreviousPresenter | None:
+def find_previous(request: HttpRequest) -> PreviousPresenter | None:
     """None if no previous database is kept, and if the server does not answer."""
     try:
-        return read_previous()
+        return read_previous(request)
     except (OpsError, psycopg2.Error):
         return None
 
 
-def read_previous() -> PreviousPresenter | None:
+def read_previous(request: HttpRequest) -> PreviousPresenter | None:
     """None if no previous database is kept. Raises OpsError and psycopg2.Error if that is not known."""
-    context = get_context()
+    context = context_of(request)
     previous = context.engine.previous_database()
     if previous is None:
         return None
@@ -133,13 +140,13 @@ def drop_previous_database(admin: IndexAdmin[Backup], request: HttpRequest) -> H
 def _confirm_and_enqueue(admin: IndexAdmin[Backup], request: HttpRequest, kind: Run.Kind) -> HttpResponse:
     require_start(request, kind)
     try:
-        previous, warning = read_previous(), "No previous database is kept."
+        previous, warning = read_previous(request), "No previous database is kept."
     except (OpsError, psycopg2.Error):
         previous, warning = None, UNKNOWN
     if previous is None:
         messages.warning(request, warning)
         return HttpResponseRedirect(reverse(BACKUP_LIST))
-    context = get_context()
+    context = context_of(request)
     rights = operations.rights_of_undo(context.engine) if kind == Run.Kind.UNDO else None
     require_confirmable(request, rights)
     form = Confirmation(request, context.engine.database)

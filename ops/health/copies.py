@@ -3,6 +3,7 @@
 No other location is contacted: the last run that copied backups recorded what it found there.
 """
 
+import datetime as dt
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,10 +64,10 @@ def cached_state(directory: Path, name: str, _keys: tuple[str, ...], _inode: int
     return LocationStates(PrivateFileSystemStorage(directory), keys_from_settings()).read(name)
 
 
-def read_coverage(locations: tuple[KnownLocation, ...], alias: str = "default") -> Coverage:
+def read_coverage(locations: tuple[KnownLocation, ...], alias: str = "default", *, limit: dt.timedelta) -> Coverage:
     """One query, and one more while the newest backups lack copies; none if BACKUP_DIR is all that there should be.
 
-    Raises Django's database errors.
+    `limit` is the age that the last verified backup may have (`max_age`). Raises Django's database errors.
     """
     is_alone = len(locations) == 1 and conf.BACKUP_MIN_COPIES <= 1
     return find_coverage(
@@ -74,7 +75,7 @@ def read_coverage(locations: tuple[KnownLocation, ...], alias: str = "default") 
         () if is_alone else verified_backups(alias),
         min_copies=conf.BACKUP_MIN_COPIES,
         now=clock.now(),
-        max_age=max_age(),
+        max_age=limit,
     )
 
 
@@ -90,7 +91,7 @@ def check_copies(alias: str) -> CheckResult:
     """Degraded while copies are missing or a location fails. Raises OpsError and Django's database errors."""
     locations = read_locations()
     with with_health_deadline(connections[alias]):
-        return evaluate_copies(read_coverage(locations, alias))
+        return evaluate_copies(read_coverage(locations, alias, limit=max_age()))
 
 
 def evaluate_copies(coverage: Coverage) -> CheckResult:

@@ -18,7 +18,7 @@ from ops.backups.suspicion import Suspicion, Verdict
 from ops.conf import conf
 from ops.databases.postgres.differences import NotKept
 from ops.errors import OpsError
-from ops.health.backups import check_backups, describe_backup_due, find_backup_due
+from ops.health.backups import check_backups, describe_backup_due, find_backup_due, max_age
 from ops.health.copies import COPY_THEM, read_coverage, read_locations
 from ops.health.dependencies import LEAST_FREE
 from ops.health.recovery import read_concerns
@@ -210,7 +210,7 @@ def check_copies(alias: str) -> None:
 
     Copies that cannot be reached are reported with their locations.
     """
-    coverage = read_coverage(read_locations(), alias)
+    coverage = read_coverage(read_locations(), alias, limit=max_age())
     host, shortfall = socket.gethostname(), coverage.shortfall
     lasting = [each for each in coverage.failing if clock.now() - each.failing_since > GRACE]
     alerts = {f"copies {location.name}": alert_of_location(location) for location in lasting}

@@ -77,11 +77,12 @@ def get_context(
 
     Raises PreconditionFailed for a database that is neither PostgreSQL nor SQLite.
     """
+    retained = stored_settings.retained(days=retention_days)
     return OpsContext(
         engine=engine_of(alias),
-        repository=repository_from_settings(directory),
-        policy=policy_from_settings(retention_days),
-        previous_days=stored_settings.undo_keep_days(),
+        repository=repository_from_settings(directory, retained.policy if retention_days is None else None),
+        policy=retained.policy,
+        previous_days=retained.undo_keep_days,
         app_version=conf.OPS_VERSION,
         read_policy=partial(policy_from_settings, retention_days),
     )
@@ -101,19 +102,25 @@ def engine_of(alias: str) -> Engine:
     )
 
 
-def repository_from_settings(directory: Path | None = None) -> BackupCatalog:
-    """The backups in `directory`; without one those in BACKUP_DIR and in the locations of BACKUP_LOCATIONS."""
+def repository_from_settings(directory: Path | None = None, policy: Policy | None = None) -> BackupCatalog:
+    """The backups in `directory`; without one those in BACKUP_DIR and in the locations of BACKUP_LOCATIONS.
+
+    `policy` is the general one of the settings, where it has been read already.
+    """
     storage = PrivateFileSystemStorage(directory or conf.BACKUP_DIR)
-    locations = [] if directory else locations_from_settings()
+    locations = [] if directory else locations_from_settings(policy)
     return BackupCatalog(storage, keys_from_settings(), conf.OPS_BACKUP_PREFIX, locations)
 
 
-def locations_from_settings() -> list[Location]:
-    """The other storage locations. Raises PreconditionFailed for invalid settings."""
+def locations_from_settings(policy: Policy | None = None) -> list[Location]:
+    """The other storage locations; `policy` as in `repository_from_settings`.
+
+    Raises PreconditionFailed for invalid settings.
+    """
     found = read_settings(conf.BACKUP_LOCATIONS)
     if not found:
         return []
-    keys, policy = keys_from_settings(), policy_from_settings()
+    keys, policy = keys_from_settings(), policy or policy_from_settings()
     return [
         Location(
             settings,

@@ -16,7 +16,8 @@ from django.urls import reverse
 
 from homerack.accounts.models import User
 from homerack.inventory.models import Brand, DcimConnection, Device, DeviceSpecification, Rack
-from ops.models import Backup
+from ops import stored_settings
+from ops.models import Backup, BackupQuerySet
 from ops.runs.context import get_context
 from tests.admin.support import add_backup, add_run
 from tests.inventory.factories import connect, make_model, make_rack, make_type, place
@@ -136,3 +137,22 @@ def test_page_of_a_run_makes_as_many_queries_for_many_runs_as_for_few(admin_clie
     for _ in range(MANY):
         add_run(backup=add_backup().name)
     assert queries_of(admin_client, path) == few
+
+
+@pytest.mark.parametrize("page", ["admin:index", "admin:ops_backup_changelist"])
+def test_page_reads_the_stored_settings_once(admin_client: Client, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
+    add_backup()
+    read, readings = stored_settings.read, []
+    monkeypatch.setattr(stored_settings, "read", lambda: readings.append(page) or read())
+    assert admin_client.get(reverse(page)).status_code == 200
+    assert readings == [page]
+
+
+def test_list_of_backups_asks_once_which_of_them_cannot_be_deleted(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_backup()
+    ask, asked = BackupQuerySet.undeletable_names, []
+    monkeypatch.setattr(BackupQuerySet, "undeletable_names", lambda rows: asked.append(rows) or ask(rows))
+    assert admin_client.get(reverse("admin:ops_backup_changelist")).status_code == 200
+    assert len(asked) == 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from django.http import HttpResponseRedirect
+from django.http import HttpRequest, HttpResponseRedirect
 from django.test import Client
 from django.utils import timezone
 
@@ -47,7 +47,7 @@ def keep(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Callable[..., None]:
             database="lab",
             where="the database lab",
         )
-        monkeypatch.setattr(undo, "get_context", lambda: SimpleNamespace(engine=engine, previous_days=3))
+        monkeypatch.setattr(undo, "context_of", lambda _request: SimpleNamespace(engine=engine, previous_days=3))
         monkeypatch.setattr(operations, "rights_of_undo", lambda _engine: None)
 
     return pretend
@@ -120,7 +120,7 @@ def test_page_says_that_it_is_not_known_what_a_server_that_does_not_answer_keeps
         raise psycopg2.OperationalError("too many connections")
 
     engine: Any = SimpleNamespace(previous_database=fail, database="lab", where="the database lab")
-    monkeypatch.setattr(undo, "get_context", lambda: SimpleNamespace(engine=engine, previous_days=3))
+    monkeypatch.setattr(undo, "context_of", lambda _request: SimpleNamespace(engine=engine, previous_days=3))
     assert messages_of(admin_client.get(page)) == [undo.UNKNOWN]
 
 
@@ -136,7 +136,7 @@ def test_list_is_shown_when_the_server_does_not_say_what_it_keeps(
         asked.append(fault)
         raise fault
 
-    monkeypatch.setattr(undo.get_context().engine, "previous_database", fail)
+    monkeypatch.setattr(undo.context_of(HttpRequest()).engine, "previous_database", fail)
     assert PAGE not in text(admin_client.get(LIST))
     assert asked == [fault]
 
@@ -159,7 +159,7 @@ def test_confirmation_names_the_run_whose_previous_database_was_shown(
     admin_client.post(page, entered)
     assert queued == [{"kind": kind, "back_to": LIST, "replaced_by": str(shown.pk)}]
     with pytest.raises(PreconditionFailed, match=r"another previous database is kept now\. Nothing was changed."):
-        require_confirmed(undo.get_context(), found[1])
+        require_confirmed(undo.context_of(HttpRequest()), found[1])
 
 
 def test_schedule_drops_the_database_that_has_expired_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

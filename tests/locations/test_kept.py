@@ -154,28 +154,18 @@ class RunsAndDays(RuleBasedStateMachine):
             for decision in decisions
         }
         names = list(Backup.objects.values_list("name", flat=True))
-        shown = kept.describe_kept(names)
-        assert {name: kept.describe_kept([name])[name] for name in names} == shown
+        shown = kept.describe_kept(names, lambda: context)
+        assert {name: kept.describe_kept([name], lambda: context)[name] for name in names} == shown
         assert {name: shown.get(name) for name in expected} == expected
         missing = {name for name in names if shown[name] == kept.NOWHERE}
         assert missing == set(Backup.objects.filter(copies=[]).values_list("name", flat=True))
 
 
 @pytest.mark.parametrize("examples", [4, pytest.param(60, marks=pytest.mark.slow)], ids=["a few", "many"])
-def test_console_and_dry_run_agree_after_any_run_and_over_time(
-    examples: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machines: list[RunsAndDays] = []
+def test_console_and_dry_run_agree_after_any_run_and_over_time(examples: int, tmp_path: Path) -> None:
     RunsAndDays.root = str(tmp_path)
-    monkeypatch.setattr(kept, "get_context", lambda: machines[-1].lab.context)
-
-    class Machine(RunsAndDays):
-        def __init__(self) -> None:
-            super().__init__()
-            machines.append(self)
-
     run_state_machine_as_test(
-        Machine,
+        RunsAndDays,
         settings=settings(
             max_examples=examples, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),

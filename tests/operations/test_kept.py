@@ -10,8 +10,9 @@ from django.conf import settings
 from django.core.management import call_command
 from ops.admin.kept import describe_kept
 from ops.models import Backup
+from ops.runs.context import get_context
 settings.BACKUP_RETENTION_DAYS = 0
-print(json.dumps(describe_kept(Backup.objects.values_list("name", flat=True))))
+print(json.dumps(describe_kept(Backup.objects.values_list("name", flat=True), get_context)))
 call_command("prune_backups", "--dry-run", "--json")
 """
 

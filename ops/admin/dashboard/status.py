@@ -78,7 +78,7 @@ def read_dashboard_data() -> DashboardData:
     locations. Raises Django's database errors.
     """
     checks = _start_checks()
-    now = clock.now()
+    now, limit = clock.now(), max_age()
     today = timezone.localdate(now)
     backups, schedules = read_backups(), _backup_schedules()
     is_running = Run.objects.filter(kind=Run.Kind.BACKUP, status=Run.Status.RUNNING).exists()
@@ -88,11 +88,11 @@ def read_dashboard_data() -> DashboardData:
     database, restored = describe_database(), last_restore()
     # From here on it waits for the checks.
     free, locations = checks["storage"].result(within=TIMEOUT), checks["locations"].result(within=TIMEOUT)
-    coverage = None if isinstance(locations, BaseException) else read_coverage(locations)
+    coverage = None if isinstance(locations, BaseException) else read_coverage(locations, limit=limit)
     due = min(filter(None, map(timetable.next_run, schedules)), default=None)
     status = BackupStatus(
         now=now,
-        max_age=max_age(),
+        max_age=limit,
         **vars(backups) | {"restored": last_restore_test(backups.restored)},
         is_running=is_running,
         due=due,
