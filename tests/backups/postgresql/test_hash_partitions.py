@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from ops.backups.engines.base import Tables
-from ops.backups.engines.postgresql import dump_loader
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.manifest import Kind
 from ops.utils.progress import no_progress
@@ -94,14 +93,6 @@ def test_change_of_one_value_changes_the_digest(lab: Database, engine: PostgresE
     assert support.tables_of(engine)["tree"].digest != before["tree"].digest
     lab.rows("UPDATE tree SET note = repeat('x', 17) WHERE id = 17")
     assert support.tables_of(engine) == before
-
-
-def test_two_sessions_load_it(lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dump_loader, "SHARE_FROM", 1000)
-    for statement in HASHED:
-        lab.rows(statement)
-    dump, before = support.dump_of(engine)
-    assert support.restore(engine, dump) == before
 
 
 def test_owner_restores_it_within_the_database(owner: Database, lab: Database) -> None:

@@ -5,21 +5,19 @@ import io
 import signal
 import threading
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.backups.engines.postgresql import database_swap, dump_loader, early_digests, parallel_build, table_digests
-from ops.backups.engines.postgresql.copy_in import SharedRows
-from ops.backups.engines.postgresql.dump_reader import DumpReader, Statement
+from ops.backups.engines.postgresql.dump_reader import Statement
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.engines.postgresql.parallel_build import Batch, Build, Builder, as_build, group, split
 from ops.backups.manifest import Kind
 from ops.databases.postgres.connection import ConnectionInfo
-from ops.errors import ArtifactInvalid, Cancelled, OpsError
-from ops.utils.progress import Progress, no_progress
+from ops.errors import ArtifactInvalid, OpsError
+from ops.utils.progress import no_progress
 from tests.backups.postgresql import support
 from tests.backups.postgresql.support import Backup, Database
 
@@ -30,43 +28,19 @@ def read_early(monkeypatch: pytest.MonkeyPatch) -> list[Collection[str]]:
     found: list[Collection[str]] = []
     read = early_digests.EarlyDigests.read
 
-    def record(digests: early_digests.EarlyDigests, names: Collection[str], unfrozen: Collection[str] = ()) -> None:
+    def record(digests: early_digests.EarlyDigests, names: Collection[str]) -> None:
         found.append(names)
-        read(digests, names, unfrozen)
+        read(digests, names)
 
     monkeypatch.setattr(dump_loader, "COMMIT_AFTER", 0)
     monkeypatch.setattr(early_digests.EarlyDigests, "read", record)
     return found
 
 
-@pytest.fixture
-def shared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Two sessions load each table, in small blocks. The COPY statements that they execute."""
-    statements = []
-    copy = dump_loader.copy_shared
-
-    def record(mine: Connection, other: Connection, statement: str, blocks: Any) -> None:
-        statements.append(statement)
-        copy(mine, other, statement, blocks)
-
-    monkeypatch.setattr(dump_loader, "copy_shared", record)
-    monkeypatch.setattr(dump_loader, "SHARE_FROM", 1)
-    monkeypatch.setattr(dump_loader, "BLOCK_SIZE", 64)
-    return statements
-
-
 @pytest.mark.parametrize("kind", [Kind.SQL, Kind.CUSTOM])
-@pytest.mark.parametrize("sessions", [1, 2])
 def test_tables_in_transactions_of_their_own_give_the_content_of_the_backup(
-    lab: Database,
-    engine: PostgresEngine,
-    read_early: list[Collection[str]],
-    kind: Kind,
-    sessions: int,
-    request: pytest.FixtureRequest,
+    lab: Database, engine: PostgresEngine, read_early: list[Collection[str]], kind: Kind
 ) -> None:
-    if sessions == 2:
-        request.getfixturevalue("shared")
     lab.rows(
         "CREATE TABLE parted (id int, x text, PRIMARY KEY (id)) PARTITION BY RANGE (id);"
         "CREATE TABLE low PARTITION OF parted FOR VALUES FROM (0) TO (10);"
@@ -80,15 +54,10 @@ def test_tables_in_transactions_of_their_own_give_the_content_of_the_backup(
     assert support.restore(engine, dump, kind=kind) == tables
     assert [{name} for name in engine.count(io.BytesIO(dump), kind=kind, on_progress=no_progress)] == read_early[:-1]
     lab.rows("ANALYZE")
+    # Frozen rows are visible to all, without a vacuum.
+    frozen = "SELECT relname, relallvisible = relpages FROM pg_class WHERE relname = ANY(%s) ORDER BY 1"
     names = ["child", "device", "high", "low", "parent", "rack"]
-    if sessions == 1:
-        # Frozen rows are visible to all, without a vacuum.
-        frozen = "SELECT relname, relallvisible = relpages FROM pg_class WHERE relname = ANY(%s) ORDER BY 1"
-        assert lab.rows(frozen, [names]) == [(name, True) for name in names]
-    else:
-        for name in names:
-            frozen = "SELECT relfrozenxid::text::bigint FROM pg_class WHERE relname = %s"
-            assert lab.value(frozen, [name]) > lab.value(f"SELECT max(xmin::text::bigint) FROM ONLY {name}")
+    assert lab.rows(frozen, [names]) == [(name, True) for name in names]
     assert lab.value("SELECT lo_get(4711)::text") == r"\x6c61726765"
 
 
@@ -210,108 +179,6 @@ def test_session_that_is_lost_is_an_error_of_the_server(
         support.restore(engine, dump)
     assert support.leftovers(engine.database) == []
     assert support.tables_of(engine) == tables
-
-
-# --- Two sessions that load one table -----------------------------------------------------------------------------
-def test_two_sessions_load_a_large_table(
-    engine: PostgresEngine, lab_backup: Backup, monkeypatch: pytest.MonkeyPatch, shared: list[str]
-) -> None:
-    dump, tables = lab_backup
-    sizes = {}
-    for block in DumpReader(iter([dump])).blocks():
-        while block.read():
-            sizes[block.table] = block.size
-    monkeypatch.setattr(dump_loader, "SHARE_FROM", sizes["device"])
-    assert sizes["rack"] < sizes["device"]
-    assert support.restore(engine, dump) == tables
-    assert [statement.split()[1] for statement in shared] == ["public.device"]
-
-
-@pytest.mark.parametrize("bad", [b"device 1", b"device 250", b"device 499"])
-def test_row_that_one_of_two_sessions_refuses_ends_the_other(
-    engine: PostgresEngine, lab_backup: Backup, shared: list[str], bad: bytes
-) -> None:
-    dump, tables = lab_backup
-    assert dump.count(bad + b"\t") == 1
-    with pytest.raises(ArtifactInvalid, match=r"The dump could not be loaded: .* the rows of device"):
-        support.restore(engine, dump.replace(bad + b"\t", bad + b"\ttoo\tmany\t"))
-    assert shared
-    assert support.leftovers(engine.database) == []
-    assert support.tables_of(engine) == tables
-
-
-def test_dump_that_ends_while_two_sessions_load_is_refused(
-    lab: Database, engine: PostgresEngine, lab_backup: Backup, shared: list[str]
-) -> None:
-    dump, tables = lab_backup
-    with pytest.raises(ArtifactInvalid, match="truncated"):
-        support.restore(engine, dump[: dump.index(b"device 250")])
-    assert shared
-    assert support.leftovers(lab.name) == []
-    assert support.tables_of(engine) == tables
-
-
-@pytest.mark.parametrize("number", [0, 1])
-def test_one_of_two_sessions_that_load_is_lost(
-    engine: PostgresEngine, lab_backup: Backup, monkeypatch: pytest.MonkeyPatch, shared: list[str], number: int
-) -> None:
-    dump, tables = lab_backup
-    copy = dump_loader.copy_shared
-
-    def lose(*connections_and_rows: Any) -> None:
-        pid = connections_and_rows[number].info.backend_pid
-        support.server().rows(f"SELECT pg_terminate_backend({pid}, 10000)")
-        copy(*connections_and_rows)
-
-    monkeypatch.setattr(dump_loader, "copy_shared", lose)
-    with pytest.raises(OpsError, match=r"The server failed: .*The load was rolled back"):
-        support.restore(engine, dump)
-    assert shared
-    assert support.leftovers(engine.database) == []
-    assert support.tables_of(engine) == tables
-
-
-@pytest.mark.parametrize("error", [Cancelled("It was cancelled."), KeyboardInterrupt()])
-def test_interruption_ends_both_sessions_that_load(
-    lab: Database, engine: PostgresEngine, lab_backup: Backup, shared: list[str], error: BaseException
-) -> None:
-    dump, tables = lab_backup
-
-    def interrupt(progress: Progress) -> None:
-        if progress.item == "device" and progress.done > 5000:
-            raise error
-
-    with pytest.raises(type(error)), engine.locked("test"), engine.swap_strategy().scratch(for_swap=True) as scratch:
-        scratch.load(io.BytesIO(dump), kind=Kind.SQL, on_progress=interrupt)
-    assert shared
-    assert support.leftovers(lab.name) == []
-    assert support.tables_of(engine) == tables
-
-
-def test_one_session_loads_where_there_is_no_second_one(
-    lab: Database, engine: PostgresEngine, lab_backup: Backup, monkeypatch: pytest.MonkeyPatch, shared: list[str]
-) -> None:
-    dump, tables = lab_backup
-    second = database_swap.ScratchDatabase.second_session
-
-    def open_second(scratch: database_swap.ScratchDatabase) -> Any:
-        return second(database_swap.ScratchDatabase(scratch._strategy, support.new_name()))
-
-    monkeypatch.setattr(database_swap.ScratchDatabase, "second_session", open_second)
-    assert support.restore(engine, dump) == tables
-    assert shared == []
-
-
-def test_all_parts_of_a_long_row_are_for_one_session() -> None:
-    rows = SharedRows(part for part in (b"1\n", b"a long", b" row\n", b"2\n", b"3\n"))
-    mine, other = rows.take(), rows.take()
-    assert [next(mine), next(other)] == [b"1\n", b"a long"]
-    with ThreadPoolExecutor(1) as executor:
-        waiting = executor.submit(next, mine)
-        assert not wait([waiting], timeout=0.1).done
-        assert next(other) == b" row\n"
-        assert waiting.result(timeout=20) == b"2\n"
-    assert [*other, *mine] == [b"3\n"]
 
 
 # --- Indexes and keys ---------------------------------------------------------------------------------------------

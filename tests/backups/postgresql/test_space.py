@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import psycopg2
 import pytest
 
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.manifest import Kind
 from ops.backups.storage.local import PrivateFileSystemStorage
+from ops.databases.postgres.lock import LockLost
 from ops.errors import PreconditionFailed
 from ops.utils.formatting import format_size
 from tests.backups import factories
@@ -35,7 +35,7 @@ def test_size_that_cannot_be_read_because_the_session_is_lost_is_an_error(
 ) -> None:
     with engine.locked("test"):
         support.end_lock_session(lab.name)
-        with pytest.raises(psycopg2.Error):
+        with pytest.raises(LockLost):
             engine.size()
 
 

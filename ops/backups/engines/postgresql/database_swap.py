@@ -27,7 +27,6 @@ from ops.databases.postgres.differences import NotKept
 from ops.databases.postgres.kept_properties import keep_properties
 from ops.databases.postgres.properties import DatabaseProperties, read_live, read_properties
 from ops.databases.postgres.queries import fetch_value
-from ops.databases.postgres.refusal import Refused
 from ops.errors import OpsError, PreconditionFailed
 from ops.utils import posix_signals
 from ops.utils.progress import Progress, ProgressCallback, Stage
@@ -68,8 +67,8 @@ class ScratchDatabase(Scratch):
         """
         chunks = plain_sql_chunks(stream, kind=kind, tools_directory=self._strategy.tools_directory)
         with early_digests(self.address) as digests:
-            with self.session() as connection, self.second_session() as other:
-                loader = DumpLoader(connection, on_progress=on_progress, on_commit=digests.read, other=other)
+            with self.session() as connection:
+                loader = DumpLoader(connection, on_progress=on_progress, on_commit=digests.read)
                 post_data = loader.load(chunks)
             indexes, others = parallel_build.split(post_data)
             builder = Builder(self.session, loader.settings, on_progress)
@@ -90,17 +89,6 @@ class ScratchDatabase(Scratch):
             dump_loader.set_up(connection)
             yield connection
             dump_loader.commit(connection)
-
-    @contextlib.contextmanager
-    def second_session(self) -> Iterator[Connection | None]:
-        """As `session`; None where the role or the server has no more connections."""
-        with contextlib.ExitStack() as stack:
-            try:
-                connection = stack.enter_context(self.session())
-            except Refused:
-                yield None
-                return
-            yield connection
 
     def analyze(self, on_progress: ProgressCallback) -> None:
         """Not with a superuser's rights: the expressions of indexes are executed."""

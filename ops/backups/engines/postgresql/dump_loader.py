@@ -1,36 +1,32 @@
 """Loads a dump: its statements in their order, and its rows by COPY. Indexes and keys are left to the caller."""
 
 import re
-from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.sql import Composable
 
+from ops.backups.compression import IteratorIO
 from ops.backups.engines.postgresql import dump_policy
-from ops.backups.engines.postgresql.copy_in import copy_blocks, copy_shared
 from ops.backups.engines.postgresql.dump_reader import NAME, CopyBlock, DumpReader, Statement
 from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA
 from ops.databases.postgres.connection import server_message
 from ops.databases.postgres.queries import fetch_column
 from ops.databases.postgres.refusal import superuser_hint
 from ops.errors import ArtifactInvalid, OpsError, PreconditionFailed
-from ops.utils.progress import Progress, ProgressCallback, Stage, no_progress
+from ops.utils.progress import Progress, ProgressCallback, Stage
 from ops.utils.streams import BLOCK_SIZE
 
 COMMIT_AFTER = 16 << 20
 """Bytes of rows: a commit takes longer than to load a small table."""
-SHARE_FROM = 4 << 20
-"""Bytes of rows from which on two sessions load a table. They wait in memory until it is known that there are more."""
 SETTINGS = {
     "maintenance_work_mem": "256MB",
     "synchronous_commit": "off",
 }
 """The swap commits synchronously, which makes earlier commits durable."""
-FLUSHED = "SET LOCAL synchronous_commit = local"
-"""A VACUUM marks only rows as visible to all whose commit is on the disk (SetHintBits in heapam_visibility.c)."""
 MORE_LOCKS = (
     "With thousands of tables in one transaction, the server needs more locks. As an administrator:"
     " ALTER SYSTEM SET max_locks_per_transaction = 512; then restart the server."
@@ -77,8 +73,7 @@ class DumpLoader:
 
     `rows` by table, as far as they are loaded; `settings` are the statements of the dump so far that set parameters of
     the session. With `on_commit` it commits now and then, so that other sessions can read tables while the next ones
-    are loaded. It passes the names of those that it has loaded since, and those of them, as statements name them, whose
-    rows a VACUUM is still to freeze. With an `other` session as well, two load a large table.
+    are loaded, and passes it the names of those that it has loaded since.
     """
 
     def __init__(
@@ -87,13 +82,9 @@ class DumpLoader:
         *,
         on_progress: ProgressCallback,
         adapt: Callable[[Statement], Statement | None] = as_it_is,
-        on_commit: Callable[[Collection[str], Collection[str]], None] | None = None,
-        other: Connection | None = None,
+        on_commit: Callable[[Collection[str]], None] | None = None,
     ) -> None:
         self._connection = connection
-        self._other = other
-        self._set_in_other = 0
-        """The number of settings that the other session has."""
         self._adapt = adapt
         self._report = on_progress
         self._on_commit = on_commit
@@ -103,8 +94,6 @@ class DumpLoader:
         """Those of earlier transactions that have no rows yet."""
         self._loaded: dict[str, str] = {}
         """The tables loaded in the current transaction, as statements and manifests name them."""
-        self._unfrozen: set[str] = set()
-        """Those of them that two sessions have loaded, as statements name them."""
         self._committed_at = 0
         self.rows: dict[str, int] = {}
         self.settings: list[Statement] = []
@@ -123,9 +112,11 @@ class DumpLoader:
                         execute(cursor, post_data.pop(0))
                         # A table that a key refers to cannot be truncated.
                         self._empty.clear()
-                    self._copy(cursor, item, reader)
-                    if self._unfrozen or reader.size - self._committed_at >= COMMIT_AFTER:
-                        self._commit(reader)
+                    self._copy(cursor, item)
+                    if self._on_commit and reader.size - self._committed_at >= COMMIT_AFTER:
+                        commit(self._connection)
+                        self._on_commit(self.uncommitted)
+                        self._begin_transaction(reader)
                 elif dump_policy.allow_statement(item) and (statement := self._adapt(item)):
                     if post_data or is_post_data(statement):
                         post_data.append(statement)
@@ -139,15 +130,10 @@ class DumpLoader:
         """The tables that were loaded since the last commit of `load`."""
         return frozenset(self._loaded.values())
 
-    def _commit(self, reader: DumpReader) -> None:
-        if self._on_commit is None:
-            return
-        commit(self._connection)
-        if self._loaded:
-            self._on_commit(self.uncommitted, frozenset(self._unfrozen))
+    def _begin_transaction(self, reader: DumpReader) -> None:
         self._empty |= self._created - self._loaded.keys()
-        for names in (self._created, self._loaded, self._unfrozen):
-            names.clear()
+        self._created.clear()
+        self._loaded.clear()
         self._committed_at = reader.size
 
     def _run(self, cursor: Cursor, statement: Statement) -> None:
@@ -165,53 +151,35 @@ class DumpLoader:
         if (table := TABLE.match(statement.text)) and not PARTITIONED.search(statement.text):
             self._created.add(table["name"].decode())
 
-    def _copy(self, cursor: Cursor, block: CopyBlock, reader: DumpReader) -> None:
-        blocks, beginning, size = self._reported(block), deque[bytes](), 0
-        while self._other and size < SHARE_FROM and (rows := next(blocks, b"")):
-            beginning.append(rows)
-            size += len(rows)
-        try:
-            if self._other and size >= SHARE_FROM:
-                self._commit(reader)
-                self._copy_shared(self._other, block, replay(beginning, blocks))
-            else:
-                self._copy_alone(cursor, block, replay(beginning, blocks))
-        except psycopg2.Error as error:
-            raise translate_error(error, f"the rows of {block.table}") from error
-        self._empty.discard(block.name)
-        self._loaded[block.name] = block.table
-        # The rows of partitions that are loaded through their root are in several blocks.
-        self.rows[block.table] = self.rows.get(block.table, 0) + block.rows
-
-    def _copy_alone(self, cursor: Cursor, block: CopyBlock, blocks: Generator[bytes]) -> None:
+    def _copy(self, cursor: Cursor, block: CopyBlock) -> None:
         # COPY FREEZE needs a table that was created or emptied in this transaction; its rows need no vacuum later.
         if block.name in self._empty:
             execute(cursor, Statement(f"TRUNCATE ONLY {block.name}".encode()))
         freeze = " WITH (FREEZE)" if block.name in self._created | self._empty else ""
-        copy_blocks(cursor, block.statement.rstrip(";") + freeze, blocks)
+        self._empty.discard(block.name)
+        try:
+            copy_blocks(cursor, block.statement.rstrip(";") + freeze, self._reported(block))
+        except psycopg2.Error as error:
+            raise translate_error(error, f"the rows of {block.table}") from error
+        self._loaded[block.name] = block.table
+        # The rows of partitions that are loaded through their root are in several blocks.
+        self.rows[block.table] = self.rows.get(block.table, 0) + block.rows
 
-    def _copy_shared(self, other: Connection, block: CopyBlock, blocks: Generator[bytes]) -> None:
-        """Both sessions see the table, so that its rows cannot be frozen as they are loaded."""
-        run_all(other, self.settings[self._set_in_other :], no_progress)
-        self._set_in_other = len(self.settings)
-        copy_shared(self._connection, other, block.statement, blocks)
-        for connection in (other, self._connection):
-            with connection.cursor() as cursor:
-                cursor.execute(FLUSHED)
-            commit(connection, f"the rows of {block.table}")
-        self._unfrozen.add(block.name)
-
-    def _reported(self, block: CopyBlock) -> Generator[bytes]:
+    def _reported(self, block: CopyBlock) -> Iterator[bytes]:
         while chunk := block.read(BLOCK_SIZE):
             self._report(Progress(stage=Stage.LOAD, item=block.table, done=block.size))
             yield chunk
 
 
-def replay(beginning: deque[bytes], rest: Generator[bytes]) -> Generator[bytes]:
-    """The blocks that were read already, which need no memory from then on, and the rest."""
-    while beginning:
-        yield beginning.popleft()
-    yield from rest
+def copy_blocks(cursor: Cursor, statement: str | Composable, blocks: Iterator[bytes]) -> None:
+    """COPY from `blocks`. Raises their error, which psycopg2 loses, or psycopg2's own."""
+    stream = IteratorIO(blocks)
+    try:
+        cursor.copy_expert(statement, stream, size=BLOCK_SIZE)
+    except psycopg2.Error:
+        if stream.failure:
+            raise stream.failure from None
+        raise
 
 
 def require_roles(cursor: Cursor, statements: Iterable[Statement]) -> None:

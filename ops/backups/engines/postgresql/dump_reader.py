@@ -17,8 +17,6 @@ MAX_STATEMENT = 1 << 30
 MAX_COPY = 1 << 18
 """Bytes of a COPY statement: 1,600 columns, the most that a table has, with the longest names."""
 END_OF_ROWS = b"\\.\n"
-MOST_ROWS = 1 << 20
-"""Bytes that are read at a time."""
 NAME = rb'(?:[a-z_\x80-\xff][a-z0-9_$\x80-\xff]*+|"(?:[^"]++|"")++")'
 COPY = re.compile(
     rb"COPY (?P<table>" + NAME + rb"(?:\." + NAME + rb")?) (?:\((?P<columns>.*)\))? ?FROM stdin;", re.DOTALL
@@ -125,7 +123,7 @@ class DumpReader:
             self._begin_rows()
             yield CopyBlock(self, statement, match)
             while self._in_rows:
-                self.read_rows(MOST_ROWS)
+                self.read_rows(1 << 20)
         if not self.complete:
             raise truncated_dump()
 
@@ -194,23 +192,17 @@ class DumpReader:
         self._in_rows = self._at_line_start = True
 
     def read_rows(self, size: int) -> bytes:
-        """The next of the current rows, at most `size` bytes (1 MiB below 0); empty at their end.
-
-        These are whole rows, but a row that is longer than that comes in parts.
-        """
-        wanted = size if size >= 0 else MOST_ROWS
+        """The next bytes of the current rows, at most `size` (no limit below 0); empty at their end."""
         while self._in_rows:
             if self._at_line_start and self._buffer.startswith(END_OF_ROWS, self._position):
                 self._position += len(END_OF_ROWS)
                 self._in_rows = False
                 break
+            end = self._buffer.find(b"\n" + END_OF_ROWS, self._position) + 1
             # The last bytes may be the beginning of the end marker.
-            end = self._buffer.find(b"\n" + END_OF_ROWS, self._position) + 1 or len(self._buffer) - len(END_OF_ROWS)
-            most = self._position + wanted
-            if rows := self._buffer.rfind(b"\n", self._position, min(end, most)) + 1:
-                return self._take(rows)
-            if most <= end:
-                return self._take(most)
+            safe = end or len(self._buffer) - len(END_OF_ROWS)
+            if safe > self._position:
+                return self._take(safe if size < 0 else min(safe, self._position + size))
             if not self._fill():
                 raise truncated_dump()
         return b""
@@ -329,7 +321,7 @@ def column_rows(block: CopyBlock, columns: Sequence[str]) -> Iterator[tuple[str 
 def lines_of(block: CopyBlock) -> Iterator[bytes]:
     """The rows of the block without line ends; COPY escapes line ends within values."""
     parts: list[bytes] = []
-    while chunk := block.read(MOST_ROWS):
+    while chunk := block.read(1 << 20):
         first, *others = chunk.split(b"\n")
         parts.append(first)
         for line in others:

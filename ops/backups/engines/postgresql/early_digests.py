@@ -23,18 +23,12 @@ class EarlyDigests:
         self._executor = executor
         self._reading: list[Future[Tables]] = []
 
-    def read(self, names: Collection[str], unfrozen: Collection[str] = ()) -> None:
-        """Begin to read those of the committed tables with these `names`, again where rows were added since.
+    def read(self, names: Collection[str]) -> None:
+        """Begin to read those of the committed tables with these `names`, again where rows were added since."""
+        self._reading.append(self._executor.submit(self._read, names))
 
-        A VACUUM freezes the rows of `unfrozen` ones before, which are named as statements do. No other session may see
-        an earlier state of the database for that, as one would that reads a digest at the same time.
-        """
-        self._reading.append(self._executor.submit(self._read, names, unfrozen))
-
-    def _read(self, names: Collection[str], unfrozen: Collection[str]) -> Tables:
+    def _read(self, names: Collection[str]) -> Tables:
         with self._connection.cursor() as cursor:
-            for name in unfrozen:
-                cursor.execute(f"VACUUM (FREEZE) {name}")
             return read_digests(cursor, stage=Stage.COMPARE, on_progress=no_progress, only=names)
 
     def collect(self) -> Tables:
@@ -55,7 +49,7 @@ class NoDigests(EarlyDigests):
     def __init__(self) -> None:
         """Nothing is needed."""
 
-    def read(self, names: Collection[str], unfrozen: Collection[str] = ()) -> None:
+    def read(self, names: Collection[str]) -> None:
         """Do nothing."""
 
     def collect(self) -> Tables:

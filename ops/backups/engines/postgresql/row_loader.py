@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.backups.engines.base import LoadedRows, parts_left_out, rows_left_out
 from ops.backups.engines.postgresql import table_digests
-from ops.backups.engines.postgresql.copy_in import copy_blocks
+from ops.backups.engines.postgresql.dump_loader import copy_blocks
 from ops.backups.untrusted.process import ROWS, TABLE, Frame
 from ops.backups.untrusted.schema import NaturalKeyTables
 from ops.databases.migration_state import MIGRATIONS_TABLE
