@@ -18,6 +18,7 @@ connection is checked in where Django checks a persistent one: when a request or
 
 import math
 import os
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ from psycopg2.extensions import connection
 from homerack.postgresql import query_logging, retry_budget
 from homerack.postgresql.client import DatabaseClient
 from homerack.postgresql.creation import DatabaseCreation
-from homerack.postgresql.deadlines import has_expired
+from homerack.postgresql.deadlines import WatchedConnection, has_expired, limit_to
 from homerack.postgresql.registry import pools
 from homerack.postgresql.retry import RetryPolicy, connect_with_retry
 from homerack.postgresql.session import WRITABLE_ONLY, connect, is_alive, open_session, server_of
@@ -122,6 +123,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return
         pool, raw = self._checked_out.pool, self._checked_out.connection
         refused = pool.settings.writable and getattr(error, "pgcode", None) == READ_ONLY_TRANSACTION
+        if isinstance(raw, WatchedConnection) and raw.expired:
+            retry_budget.add_wait(raw.limit)
         if refused or has_expired(raw):
             pool.retire(server_of(raw))
 
@@ -211,10 +214,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.check_settings()
         self.in_atomic_block = self.needs_rollback = self.closed_in_transaction = self.errors_occurred = False
         self.savepoint_ids, self.atomic_blocks, self.run_on_commit = [], [], []
-        with retry_budget.ending_after(self.statement_limit):
+        limit = self.statement_limit
+        with self._within(limit):
             self._checked_out = pool.check_out(pool_timeout=retry_budget.current().pool_timeout)
         self._checked_out.bind_owner(self)
         self.connection = self._checked_out.connection
+        if limit:
+            limit_to(retry_budget.left_of(limit) or 0.0, self.connection)
         self.autocommit = True
         if not self.settings_dict["AUTOCOMMIT"]:
             self.set_autocommit(False)  # Django's signature
@@ -225,7 +231,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> connection:
         """A connection without a pool."""
         limit = self.statement_limit
-        with retry_budget.ending_after(limit):
+        with self._within(limit):
             raw: connection = connect_with_retry(
                 partial(connect, limit=limit, by=self._open),
                 conn_params,
@@ -234,6 +240,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 deadline=retry_budget.deadline(),
             )
         return raw
+
+    @contextmanager
+    def _within(self, limit: float | None) -> Iterator[None]:
+        """Get a connection within what the request has left of `limit`."""
+        began = time.monotonic()
+        try:
+            with retry_budget.ending_after(retry_budget.left_of(limit)):
+                yield
+        finally:
+            retry_budget.add_wait(time.monotonic() - began)
 
     def _open(self, **conn_params: Any) -> connection:
         raw: connection = super().get_new_connection(conn_params)

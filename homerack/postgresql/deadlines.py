@@ -163,6 +163,12 @@ def within(seconds: float, raw: connection) -> Iterator[None]:
         raw.limit = limit
 
 
+def limit_to(seconds: float, raw: connection) -> None:
+    """Another limit for a watched connection."""
+    if isinstance(raw, WatchedConnection):
+        raw.limit = seconds
+
+
 def has_expired(raw: connection) -> bool:
     return isinstance(raw, WatchedConnection) and raw.expired
 

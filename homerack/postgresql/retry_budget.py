@@ -54,6 +54,27 @@ def deadline() -> float | None:
     return _deadline.get()
 
 
+@dataclass
+class Waited:
+    """The seconds that the current request has waited for connections, and for answers that did not come."""
+
+    seconds: float = 0.0
+
+
+_waited: ContextVar[Waited | None] = ContextVar("waited", default=None)
+
+
+def add_wait(seconds: float) -> None:
+    if waited := _waited.get():
+        waited.seconds += seconds
+
+
+def left_of(limit: float | None) -> float | None:
+    """What the current request has left of `limit` seconds: a server that does not answer costs it that time once."""
+    waited = _waited.get()
+    return limit if limit is None or waited is None else max(0.0, limit - waited.seconds)
+
+
 @contextmanager
 def ending_after(seconds: float | None) -> Iterator[None]:
     """A deadline for getting a connection inside, with the wait for a slot of the pool; None: no deadline."""
@@ -74,8 +95,9 @@ def current() -> RetryBudget:
 @contextmanager
 def with_budget(budget: RetryBudget) -> Iterator[None]:
     """Apply `budget` to the code inside. Threads started inside do not inherit it."""
-    token = _current.set(budget)
+    token, waited = _current.set(budget), _waited.set(Waited())
     try:
         yield
     finally:
+        _waited.reset(waited)
         _current.reset(token)

@@ -255,6 +255,29 @@ def test_ping_of_a_frozen_session_has_the_others_replaced(
             wrapper.close()
 
 
+def test_request_waits_for_a_server_that_does_not_answer_only_once(server: PostgresServer) -> None:
+    proxy = Proxy(server.port)
+    wrapper = limited(f"postgres://homerack:{PASSWORD}@127.0.0.1:{proxy.port}/postgres")
+    with retry_budget.with_budget(retry_budget.REQUEST):
+        proxy.freeze()
+        threading.Timer(0.6 * LIMIT, proxy.thaw).start()
+        wrapper.ensure_connection()
+        assert wrapper.connection.limit <= 0.4 * LIMIT
+        proxy.freeze()
+        with pytest.raises(OperationalError, match="did not answer"):
+            query(wrapper, "SELECT 1")
+        assert retry_budget.left_of(LIMIT) == 0
+        proxy.thaw()
+        wrapper.close()
+        with pytest.raises(OperationalError, match="no server accepted a connection in time"):
+            query(wrapper, "SELECT 1")
+    with retry_budget.with_budget(retry_budget.REQUEST):
+        assert query(wrapper, "SELECT 1") == 1
+        assert wrapper.connection.limit > 0.9 * LIMIT
+    wrapper.close()
+    proxy.stop()
+
+
 @pytest.mark.parametrize("fault", ["cut", "hold"])
 def test_commit_whose_answer_is_lost_is_not_reported_as_failed(server: PostgresServer, fault: str) -> None:
     observer = make_wrapper(server.url("postgres"))
