@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 
 from ops.databases.postgres import databases, lock, rename
-from ops.engine_migration import verify
+from ops.engine_migration import compared_tables
 from ops.engine_migration.to_postgres import copying, loading, pipeline
 from ops.engine_migration.to_postgres import target as targets
 from ops.engine_migration.to_postgres.loading import Loader
@@ -190,7 +190,7 @@ def test_broken_connections_fail_with_a_message(
 ) -> None:
     """While rows are copied, while they are compared, and that of the lock."""
     only = support.only(library, *BOOKS)
-    for module, step in ((copying, "stream"), (verify, "value_in_line")):
+    for module, step in ((copying, "stream"), (compared_tables, "value_in_line")):
         with monkeypatch.context() as patch:
             patch.setattr(module, step, after_the_end_of_sessions(database, getattr(module, step)))
             outcome = support.run(library, database, "--yes", *only)

@@ -16,12 +16,13 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.postgres.constraints import NAMES, DroppableObject
 from ops.databases.postgres.savepoints import is_about_rows, savepoint
+from ops.engine_migration.compared_tables import SourceTable
 from ops.engine_migration.faults import Fault, explain
 from ops.engine_migration.plan import TablePlan
 from ops.engine_migration.refusals import PreflightResult
 from ops.engine_migration.source_sql import chunk_rows, converted, exclude_refused, listed, rows_of
+from ops.engine_migration.target_sql import key_texts
 from ops.engine_migration.to_postgres.copying import reader, send
-from ops.engine_migration.verify import SourceTable, key_texts
 from ops.utils.identifiers import quoted
 
 DEFERRABLE = re.compile(r" DEFERRABLE( INITIALLY DEFERRED)?$")

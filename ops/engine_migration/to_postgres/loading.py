@@ -18,6 +18,7 @@ from ops.databases.postgres.constraints import DroppableObject, IndexesAndKeys
 from ops.databases.postgres.materialized_views import refresh_materialized_views
 from ops.databases.postgres.savepoints import is_about_rows, savepoint
 from ops.databases.sqlite.snapshot import Snapshot
+from ops.engine_migration.compared_tables import SourceTable
 from ops.engine_migration.faults import Fault, log_faults
 from ops.engine_migration.findings import FindingLog
 from ops.engine_migration.names import table_in_postgres
@@ -28,7 +29,6 @@ from ops.engine_migration.source_sql import connect
 from ops.engine_migration.to_postgres.copying import copy_table
 from ops.engine_migration.to_postgres.load_faults import Examination, delete_orphans, explain_orphans
 from ops.engine_migration.to_postgres.target import StagingDatabase
-from ops.engine_migration.verify import SourceTable
 from ops.engine_migration.workers import for_each
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage

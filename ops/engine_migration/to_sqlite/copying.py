@@ -16,8 +16,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from ops.databases.postgres.connection import server_message
 from ops.engine_migration.plan import TablePlan
 from ops.engine_migration.source_sql import chunk_rows
+from ops.engine_migration.target_sql import Key, all_but, key_order, key_texts
 from ops.engine_migration.to_sqlite.storing import StoredColumn, store
-from ops.engine_migration.verify import Key, all_but, key_order, key_texts
 from ops.errors import PreconditionFailed
 from ops.utils import collector
 from ops.utils.identifiers import quoted

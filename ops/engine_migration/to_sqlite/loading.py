@@ -10,13 +10,14 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.postgres.queries import fetch_row, fetch_value
+from ops.engine_migration.compared_tables import SourceTable
 from ops.engine_migration.findings import Finding, FindingLog
 from ops.engine_migration.plan import TablePlan
 from ops.engine_migration.refusals import no_findings
 from ops.engine_migration.source_sql import register_functions, rows_of
+from ops.engine_migration.target_sql import Key
 from ops.engine_migration.to_sqlite.copying import RefusedRow, TableCopier
 from ops.engine_migration.to_sqlite.storing import StoredColumn
-from ops.engine_migration.verify import Key, SourceTable
 from ops.errors import VerificationFailed
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage

@@ -26,6 +26,7 @@ from ops.engine_migration.quarantine import discard_quarantine, write_quarantine
 from ops.engine_migration.refusals import PreflightResult, no_findings
 from ops.engine_migration.result import MigratedTable, MigrationResult
 from ops.engine_migration.sessions import translate_server_errors
+from ops.engine_migration.target_sql import Key
 from ops.engine_migration.to_sqlite import target
 from ops.engine_migration.to_sqlite.loading import FileLoader
 from ops.engine_migration.to_sqlite.planner import make_plan
@@ -33,7 +34,7 @@ from ops.engine_migration.to_sqlite.preflight import check_tables, read_names
 from ops.engine_migration.to_sqlite.prepared import PreparedDatabase
 from ops.engine_migration.to_sqlite.source import changed_tables, refused_rows, require_temporary_tables, take_snapshot
 from ops.engine_migration.to_sqlite.storing import stored_columns
-from ops.engine_migration.verify import Key, verify_tables
+from ops.engine_migration.verify import verify_tables
 from ops.engine_migration.workers import ROWS_WORTH_IT, suitable_processes
 from ops.errors import OpsError, PreconditionFailed, VerificationFailed
 from ops.models import Backup, Run

@@ -13,9 +13,9 @@ from ops.engine_migration.findings import Finding, FindingLog, excerpt
 from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.sessions import PostgresDatabase
 from ops.engine_migration.source_sql import balanced
+from ops.engine_migration.target_sql import Key, key_order, key_texts
 from ops.engine_migration.to_sqlite.storing import StoredColumn
 from ops.engine_migration.types.base import Limit, Refused
-from ops.engine_migration.verify import Key, key_order, key_texts
 from ops.engine_migration.workers import for_each
 from ops.utils.identifiers import quoted
 from ops.utils.progress import Progress, ProgressCallback, Stage

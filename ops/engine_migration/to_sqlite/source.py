@@ -16,7 +16,7 @@ from ops.engine_migration.catalog import CatalogTable, read_tables
 from ops.engine_migration.plan import ColumnPlan, TablePlan
 from ops.engine_migration.refusals import PreflightResult
 from ops.engine_migration.sessions import LOCK_WAIT, OLDEST_SERVER, PostgresDatabase
-from ops.engine_migration.verify import all_but
+from ops.engine_migration.target_sql import all_but
 from ops.errors import PreconditionFailed
 from ops.utils.formatting import join_names
 from ops.utils.identifiers import quoted

@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from ops.databases.postgres import databases, lock
-from ops.engine_migration import verify
+from ops.engine_migration import compared_tables
 from ops.engine_migration.to_sqlite import copying, loading, pipeline
 from ops.notifications import alerts
 from ops.utils.progress import Stage
@@ -205,7 +205,7 @@ PLACES = {
     "preflight": (pipeline, "check_tables"),
     "copy": (copying, "store"),
     "numbers": (loading, "last_number"),
-    "verify": (verify, "value_in_line"),
+    "verify": (compared_tables, "value_in_line"),
     "sample": (pipeline, "compare_through_django"),
     "cut-over": (pipeline, "changed_tables"),
 }
