@@ -14,17 +14,22 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+import psycopg2
+from django.db import Error as DatabaseError
 from django.db import IntegrityError
 from django.db.models import Q, QuerySet
 from msgspec import Struct
 
 from ops.backups.engines.base import Engine
+from ops.databases.postgres.connection import OtherServer, is_ended, is_lost, server_message
+from ops.databases.postgres.lock import RUN_AGAIN
+from ops.databases.postgres.refusal import Refused
 from ops.errors import AlreadyRunning, Cancelled, OpsError, PreconditionFailed
 from ops.models import Run
 from ops.notifications import alerts
 from ops.runs import event_log, index
 from ops.runs.context import OpsContext
-from ops.runs.lock import CLEANING_UP, copies_lock, database_lock, describe_request
+from ops.runs.lock import CLEANING_UP, PARTLY, copies_lock, database_lock, describe_request
 from ops.runs.recorder import RunRecorder, query_with_timeout, unrecorded
 from ops.utils import clock
 from ops.utils.posix_signals import ignore_interrupts
@@ -85,6 +90,28 @@ def recorded(
             finished.append(recorder.end(None))
 
 
+@contextlib.contextmanager
+def naming_lost_server(recorder: RunRecorder) -> Iterator[None]:
+    """Raise errors of connections that the server or a failover has ended as OpsError, which says what was changed."""
+    try:
+        yield
+    except (DatabaseError, psycopg2.Error, OtherServer, Refused) as error:
+        if not (reason := reason_of_loss(error)):
+            raise
+        unchanged = f"The database is unchanged{PARTLY.get(recorder.kind, '')}."
+        outcome = "The cut-over had been done." if recorder.is_applied else unchanged
+        raise OpsError(f"The server changed during the run: {reason}. {outcome}", RUN_AGAIN) from error
+
+
+def reason_of_loss(error: Exception) -> str:
+    """Why a connection to the server was lost, or a new one refused by the server that had accepted others; or ''."""
+    if isinstance(error, OpsError):
+        is_down = isinstance(error, Refused) and error.had_answered and is_ended(error.sqlstate)
+        return error.message.rstrip(".") if is_down or isinstance(error, OtherServer) else ""
+    cause = error.__cause__ if isinstance(error, DatabaseError) else error
+    return server_message(cause) if isinstance(cause, psycopg2.Error) and is_lost(cause) else ""
+
+
 class Operation(Generic[Outcome]):
     """The function of a kind of run, to be called with a `Run` that says who requested it and its arguments."""
 
@@ -99,7 +126,7 @@ class Operation(Generic[Outcome]):
 
         `objects` are arguments that cannot be recorded, for an operation that no worker executes.
         """
-        with recorded(context, run, on_progress, writes_row=self.writes_row) as recorder:
+        with recorded(context, run, on_progress, writes_row=self.writes_row) as recorder, naming_lost_server(recorder):
             recorder.result = result = self.function(context, recorder, **run.arguments, **objects)
             recorder.require_not_lost()
         return result

@@ -178,6 +178,11 @@ class RunRecorder(Claims):
             lost = event_log.record_lost(self._repository, self._state())
             raise OpsError(lost.error, lost.hint)
 
+    @property
+    def is_applied(self) -> bool:
+        """Whether the cut-over is done."""
+        return self._is_applied
+
     # --- Databases that the run creates -----------------------------------------------------------------------------
 
     def claim_database(self, name: str, *, target: str = "") -> None:

@@ -27,6 +27,8 @@ CONNECT_TIMEOUT = 10
 """Seconds."""
 CHOOSE_A_HOST = {"target_session_attrs": "PGTARGETSESSIONATTRS", "load_balance_hosts": "PGLOADBALANCEHOSTS"}
 """Options by which libpq chooses among several hosts, and its variables for them."""
+ENDED = ("08", "57P")
+"""How the SQLSTATEs of ended and refused connections begin."""
 TRANSACTION_TIMEOUT = 170000
 """The first version of PostgreSQL with the setting; an older one refuses a connection with its name."""
 ANSWERED = "ops.session"
@@ -148,6 +150,7 @@ class ConnectionInfo:
                 f"No connection to the database {self}{began if self.has_several_hosts else ''}: {message}.",
                 refusal.hint_for(sqlstate, message),
                 sqlstate=sqlstate,
+                had_answered=bool(self.server),
             ) from error
         except (psycopg2.ProgrammingError, ValueError) as error:
             raise PreconditionFailed(
@@ -254,6 +257,17 @@ def server_message(error: BaseException) -> str:
         if message := refusal.SEVERITY.sub("", line.rpartition(" failed: ")[2]).strip():
             return message.rstrip(".")
     return "no reason given"
+
+
+def is_lost(error: psycopg2.Error) -> bool:
+    """Whether the error is that of a connection, and not of a statement: the server has ended it, or is not there."""
+    is_of_connection = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+    return is_of_connection and is_ended(error.pgcode or "")
+
+
+def is_ended(sqlstate: str) -> bool:
+    """Whether it is that of a connection which the server ends or refuses, or '', which libpq's own errors have."""
+    return not sqlstate or sqlstate.startswith(ENDED)
 
 
 def server_detail(error: BaseException) -> str:

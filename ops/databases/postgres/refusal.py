@@ -44,11 +44,14 @@ HINTS = {
 
 
 class Refused(PreconditionFailed):
-    """A connection was refused. `sqlstate` is the server's; '' where none answered."""
+    """A connection was refused. `sqlstate` is the server's; '' where none answered.
 
-    def __init__(self, message: str, hint: str = "", *, sqlstate: str = "") -> None:
+    `had_answered`: the same server had accepted others of the run.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, sqlstate: str = "", had_answered: bool = False) -> None:
         super().__init__(message, hint)
-        self.sqlstate = sqlstate
+        self.sqlstate, self.had_answered = sqlstate, had_answered
 
 
 def find_sqlstate(message: str, params: Mapping[str, Any]) -> str:
