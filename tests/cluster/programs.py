@@ -15,7 +15,7 @@ from tests.support.postgres import find_binaries, unprivileged_user
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
-PATRONI = ROOT / ".venv" / "patroni"
+PATRONI = (ROOT / ".venv").resolve() / "patroni"
 PACKAGES = {"etcd": "etcd-server", "haproxy": "haproxy"}
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
 """HAProxy is where only root searches."""
