@@ -206,7 +206,8 @@ def restore_and_undo(lab: Lab, url: str) -> None:
         of_previous = engine.for_previous(previous)
         assert support.dump_of(of_previous)[1] == tables
     support.undo(engine, run="run-2")
-    engine.swap_strategy().drop_previous()
+    strategy = engine.swap_strategy()
+    strategy.drop_previous(strategy.require_previous())
 
 
 def migration_target(lab: Lab, url: str) -> None:
