@@ -6,6 +6,7 @@ sentinel.conf.
 """
 
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,17 @@ SENTINEL_TIMEOUT = 0.3
 """Seconds for connecting to a Sentinel, and for its answer. Then the next one is asked."""
 EXAMPLE = "redis://:password@redis.lan:6379/0"
 SENTINEL_EXAMPLE = "sentinel://:password@h1:26379,h2:26379,h3:26379/0?service=mymaster"
-LOST_LEADER = {"socket_timeout": 5, "health_check_interval": 5}
-"""Seconds until Celery gives up a connection to a leader that is frozen, or whose host is gone."""
+KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
+LOST_LEADER: Mapping[str, Any] = {
+    "socket_timeout": 5,
+    "health_check_interval": 5,
+    "socket_keepalive": True,
+    # Not every system has all three.
+    "socket_keepalive_options": {
+        getattr(socket, name): value for name, value in KEEPALIVE.items() if hasattr(socket, name)
+    },
+}
+"""Celery gives up a connection to a leader that is frozen, or whose host is gone, after about ten seconds."""
 PARAMETERS = frozenset({"service", "sentinel_username", "sentinel_password"})
 QUOTING = "write # / ? @ : , % in a password as %23 %2F %3F %40 %3A %2C %25"
 

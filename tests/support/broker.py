@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import kombu.pools
+from django.conf import settings as project
 
 from homerack.celery import app
+from ops.utils.redis_url import celery_address
 from ops.utils.single_flight import shared_calls
 from tests.support.backend import eventually
 
@@ -14,7 +16,7 @@ from tests.support.backend import eventually
 def use_broker(settings: Any, url: str) -> None:
     """With the timeouts of the settings."""
     settings.REDIS_URL, settings.OPS_CELERY_APP = url, "homerack.celery.app"
-    _use(url)
+    _use(*celery_address(url))
 
 
 @contextlib.contextmanager
@@ -25,10 +27,13 @@ def forgetting_broker() -> Iterator[None]:
     finally:
         eventually(lambda: not shared_calls._calls)
         kombu.pools.reset()
-        _use(None)
+        _use(None, {})
 
 
-def _use(url: str | None) -> None:
+def _use(url: str | None, options: dict[str, Any]) -> None:
+    """`options` are those of Sentinel."""
     app.conf.broker_url = app.conf.result_backend = url
+    app.conf.broker_transport_options = project.CELERY_BROKER_TRANSPORT_OPTIONS | options
+    app.conf.result_backend_transport_options = options
     app._pool = app.amqp._producer_pool = None
     vars(app._local).pop("backend", None)
