@@ -22,6 +22,7 @@ from ops.models import Run
 from ops.notifications import alerts
 from ops.runs import authorization, executor
 from ops.runs.context import get_context
+from ops.utils.broker_acks import release_failed_acks
 from ops.utils.single_flight import SingleFlight, shared_calls
 
 logger = logging.getLogger(__name__)
@@ -240,6 +241,7 @@ def resend_waiting() -> None:
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def on_worker_ready(**_options: object) -> None:
     """Send a task, since the process that receives this signal must not open a connection to the database."""
+    release_failed_acks()
     rebuild_index.delay()
 
 

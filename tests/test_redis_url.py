@@ -1,12 +1,16 @@
 """The forms of REDIS_URL, and what is refused."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import redis
 from django.core.exceptions import ImproperlyConfigured
 
 from homerack.config import env
 from ops.utils.redaction import redact
+from ops.utils.redis_client import redis_client
 from ops.utils.redis_url import SentinelAddress, celery_address, parse_sentinel_url
 from tests.test_redaction import shown_settings
 
@@ -108,3 +112,24 @@ def test_passwords_of_an_address_are_shown_nowhere(settings: Any) -> None:
     for secret in (PASSWORD, SENTINEL_PASSWORD, "pass%3Bw%40rd", "s%2Fe%2Ccret"):
         assert secret not in redact(f"It refused {secret}.")
         assert secret not in repr(shown_settings())
+
+
+def test_threads_that_ask_at_once_lose_no_sentinel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first does not answer, and all threads get the answer of the second before any puts it first."""
+    barrier = threading.Barrier(4)
+
+    def sentinel_masters(client: redis.Redis) -> dict[str, dict[str, Any]]:
+        if client.connection_pool.connection_kwargs["host"] == "h1":
+            raise redis.ConnectionError
+        barrier.wait(10)
+        state = {"is_master": True, "is_sdown": False, "is_odown": False, "num-other-sentinels": 2}
+        return {"lab": {**state, "ip": "h4", "port": 6379}}
+
+    monkeypatch.setattr(redis.Redis, "sentinel_masters", sentinel_masters)
+    client = redis_client("sentinel://h1,h2,h3/0?service=lab&sentinel_password=of-this-test", timeout=1)
+    pool = client.connection_pool
+    with ThreadPoolExecutor(4) as threads:
+        addresses = list(threads.map(lambda _: pool.get_master_address(), range(4)))
+    assert addresses == 4 * [("h4", 6379)]
+    hosts = [each.connection_pool.connection_kwargs["host"] for each in pool.sentinel_manager.sentinels]
+    assert hosts == ["h2", "h1", "h3"]

@@ -2,6 +2,7 @@
 need it.
 """
 
+from copy import copy
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,20 @@ def redis_client(url: str, *, timeout: float, **options: Any) -> "redis.Redis":
 
 @cache
 def _sentinels(url: str) -> "Sentinel":
-    """The same ones for all clients of a process: redis-py asks the one first that answered last."""
+    """The same ones for all clients of a process: the one is asked first that answered last."""
     from redis.sentinel import Sentinel  # noqa: PLC0415
 
+    class SharedSentinel(Sentinel):
+        def discover_master(self, service_name: str) -> Any:
+            """The original swaps two of its list in place, which another thread may have swapped since."""
+            own = copy(self)
+            own.sentinels = list(self.sentinels)
+            address = Sentinel.discover_master(own, service_name)  # type: ignore[no-untyped-call]
+            self.sentinels = own.sentinels
+            return address
+
     address = parse_sentinel_url(url)
-    return Sentinel(address.sentinels, sentinel_kwargs=address.sentinel_options)  # type: ignore[no-untyped-call]
+    return SharedSentinel(address.sentinels, sentinel_kwargs=address.sentinel_options)  # type: ignore[no-untyped-call]
 
 
 def redis_errors() -> type[Exception]:
