@@ -1,4 +1,4 @@
-"""Tables of what benches measured: for the terminal, and between the marks of docs/performance.md and docs/backups.md.
+"""Tables of what benches measured: for the terminal, and between the marks of the documents in `FILES`.
 
 The prose of the documents is written by hand. What is between ``<!-- bench NAME -->`` and ``<!-- end -->`` is written
 from docs/performance.json.
@@ -13,10 +13,20 @@ from pathlib import Path
 from bench.results import Claim, Machine, Record, Sample
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-FILES = (DOCS / "performance.md", DOCS / "backups.md")
+FILES = (DOCS / "performance.md", DOCS / "backups.md", DOCS / "past-one-lab.md")
 BLOCK = re.compile(r"(<!-- bench (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
-MACHINE, RATIOS = "machine", "ratios"
-"""Blocks that are about all benches."""
+MACHINE, RATIOS, SIZES = "machine", "ratios", "sizes"
+"""Blocks that are about several benches."""
+LARGE = {
+    "console": {"of 100,000 devices: dashboard": "dashboard", "of 100,000 devices: list of racks": "racks"}
+    | {"of 10,000 backups and runs: list of backups": "backups", "of 10,000 backups and runs: list of runs": "runs"},
+    "migrate": {"of 1 million rows: migration": "`migrate_to_postgres`"},
+    "backup": {
+        "of 1 million rows: backup, verified": "`backup_database`, verified",
+        "of 1 million rows: restore, compared": "`restore_database`, compared",
+    },
+}
+"""What `SIZES` shows, by bench: its title, and the program or the page."""
 Row = Sequence[str]
 
 
@@ -34,6 +44,10 @@ def block(name: str, records: Mapping[str, Record]) -> str:
         return "".join(f"{line}\n" for line in machines(records))
     if name == RATIOS:
         return table(("", "Median (smallest–largest)", "Goal", "To repeat"), claims(records, all_of_them=False))
+    if name == SIZES:
+        return table(
+            ("A database", "PostgreSQL", "SQLite", "In an hour, if it grows as the rows do"), [*sizes(records)]
+        )
     if name not in records:
         return "Not measured yet.\n"
     record = records[name]
@@ -73,6 +87,22 @@ def date(text: str) -> str:
 
 def measured(record: Record) -> str:
     return f"`{record.command}`, {date(record.date)}"
+
+
+# --- Large databases ----------------------------------------------------------------------------------------------
+def sizes(records: Mapping[str, Record]) -> Iterable[Row]:
+    for bench, titles in LARGE.items():
+        if bench not in records:
+            continue
+        samples, rows = records[bench].results.programs, records[bench].rows
+        for title, name in titles.items():
+            if bench == "console":
+                pages = (samples[f"{name}, {engine}"] for engine in ("PostgreSQL", "SQLite"))
+                yield title, *(spread([sample.seconds * 1000 for sample in page], "ms") for page in pages), ""
+            else:
+                seconds = [sample.seconds for sample in samples[name]]
+                millions = 3600 / statistics.median(seconds) * rows / 1e6
+                yield title, spread(seconds, "s"), "", f"{rounded(millions)} million rows"
 
 
 # --- Figures ------------------------------------------------------------------------------------------------------

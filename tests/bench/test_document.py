@@ -37,7 +37,7 @@ def test_document_agrees_with_the_figures(file: Path) -> None:
 
 def test_each_bench_has_a_block_in_a_document() -> None:
     blocks = [name for file in document.FILES for name in document.names_of_blocks(file.read_text())]
-    assert sorted(blocks) == sorted([document.MACHINE, document.RATIOS, *BENCHES])
+    assert sorted(blocks) == sorted([document.MACHINE, document.RATIOS, document.SIZES, *BENCHES])
 
 
 def test_figures_are_of_known_benches() -> None:
@@ -49,6 +49,14 @@ def test_readme_says_of_pgloader_what_was_measured() -> None:
     said = re.search(r"dimitri/pgloader\).*\[(faster|slower) than HomeRack\]", (ROOT / "README.md").read_text())
     assert said
     assert said[1] == ("faster" if statistics.median(claim.values) > 1 else "slower")
+
+
+def test_block_of_large_databases_says_how_many_rows_fit_into_an_hour() -> None:
+    samples = (Sample(seconds=2.0), Sample(seconds=4.0), Sample(seconds=3.0))
+    found = record()
+    found.results.programs = {"`migrate_to_postgres`": list(samples)}
+    rows = document.block(document.SIZES, {"migrate": found}).splitlines()[2:]
+    assert rows == ["| of 1 million rows: migration | 3.00 s (2.00–4.00) |  | 1.20 million rows |"]
 
 
 def test_rewritten_replaces_what_is_between_the_marks() -> None:
