@@ -26,7 +26,7 @@ SETTINGS = {
     "maintenance_work_mem": "256MB",
     "synchronous_commit": "off",
 }
-"""The swap commits synchronously, which makes earlier commits durable."""
+"""The commit of the swap is synchronous again, which makes earlier commits durable."""
 MORE_LOCKS = (
     "With thousands of tables in one transaction, the server needs more locks. As an administrator:"
     " ALTER SYSTEM SET max_locks_per_transaction = 512; then restart the server."

@@ -167,6 +167,8 @@ class ScratchSchema(Scratch):
             public_schema.comment_on(cursor, UNDO_SCHEMA, comment)
             kept_objects.publish(cursor, new=public_schema.PUBLIC, old=UNDO_SCHEMA)
             public_schema.end_own_sessions(cursor)
+            # The load did not wait for the disk, or for a standby.
+            cursor.execute("SET LOCAL synchronous_commit TO DEFAULT")
             rename.commit(self.connection)
 
 
