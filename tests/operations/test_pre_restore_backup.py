@@ -66,8 +66,10 @@ def expire(lab: Lab) -> None:
     """The task that drops expired databases, for which this one has expired."""
     shell(
         lab,
+        "import dataclasses\n"
         "from ops import stored_settings, tasks\n"
-        "stored_settings.undo_keep_days = lambda: 0\n"
+        "retained = stored_settings.retained\n"
+        "stored_settings.retained = lambda **given: dataclasses.replace(retained(**given), undo_keep_days=0)\n"
         "tasks.drop_expired_previous()",
     )
 
