@@ -234,7 +234,7 @@ def nodes_of_ops() -> dict[Path, list[ast.AST]]:
 
 def test_packages_that_ops_imports_are_listed() -> None:
     packages = {"health_check": "django-health-check", "unfold": "django-unfold", "psycopg2": "psycopg2-binary"}
-    packages |= {"storages": "django-storages", "botocore": "boto3"}
+    packages |= {"storages": "django-storages", "botocore": "boto3", "kombu": "celery"}
     known = sys.stdlib_module_names | {"ops", "django", "asgiref"}
     for path, nodes in nodes_of_ops().items():
         for node in nodes:

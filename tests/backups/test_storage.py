@@ -19,13 +19,14 @@ from ops.backups.compression import IteratorFile
 from ops.backups.storage import local as module
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.errors import PreconditionFailed
+from ops.utils.streams import BLOCK_SIZE
 from tests.backups import factories
 from tests.backups.fault_injection import Faulty
 
 WRITTEN = ["open", "fchmod", "write", "write", "fsync", "replace", "fsync"]
 CALLS = {"x": ["mkdir", "open", *WRITTEN], "events/x": ["mkdir", "open", "mkdir", "open", *WRITTEN]}
 """The system calls of replacing a file in an existing directory."""
-OLD, NEW = b"o" * 1_500_000, b"n" * 1_500_000
+OLD, NEW = b"o" * (BLOCK_SIZE + 1), b"n" * (BLOCK_SIZE + 1)
 """Each is two writes."""
 
 

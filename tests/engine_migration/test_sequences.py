@@ -33,6 +33,8 @@ SHELF = (
 )
 SLOT = "otherproject_slot_id_seq of otherproject_slot.id (smallint) has no number left: the largest is 32767."
 LEFT = {"django_migrations", "django_session"}
+NOT_COMPARED = LEFT | {"ops_run"}
+"""The row of the migration's own run is written last."""
 
 
 def tables_with_sequences() -> list[type[models.Model]]:
@@ -133,7 +135,7 @@ def test_sequences_that_sql_of_a_migration_has_made_are_restarted_and_widened_or
 # --- Statistics ---------------------------------------------------------------------------------------------
 def test_planner_knows_the_rows_of_every_table(moved: Database) -> None:
     estimates = dict(moved.rows("SELECT relname, reltuples::int FROM pg_class WHERE relkind = 'r'"))
-    for table in {*moved.tables()} - LEFT:
+    for table in {*moved.tables()} - NOT_COMPARED:
         assert estimates[table] == moved.value(f'SELECT count(*) FROM "{table}"'), table
 
 
@@ -219,7 +221,7 @@ def all_rows() -> dict[str, list[tuple[object, ...]]]:
     return {
         model._meta.label: sorted((tuple(map(plain, row)) for row in model._base_manager.values_list()), key=repr)
         for model in apps.get_models(include_auto_created=True)
-        if model._meta.db_table not in LEFT
+        if model._meta.db_table not in NOT_COMPARED
     }
 
 

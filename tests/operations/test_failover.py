@@ -112,7 +112,7 @@ def prepare_undo(lab: Lab) -> Callable[[], Outcome]:
 SWAPS = {"restore": prepare_restore, "undo": prepare_undo}
 
 
-@pytest.mark.parametrize("kind", SWAPS)
+@pytest.mark.parametrize("kind", ["restore", pytest.param("undo", marks=pytest.mark.slow)])
 def test_swap_that_a_failover_has_lost_is_reported_once(
     lab: Lab, fail_over: Callable[[], PostgresServer], kind: str
 ) -> None:
@@ -223,8 +223,15 @@ def proxied(lab: Lab, leader: PostgresServer) -> Iterator[tuple[Lab, Proxy]]:
     proxy.stop()
 
 
-@pytest.mark.parametrize("fault", ["cut", "lose"])
-@pytest.mark.parametrize("kind", SWAPS)
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("restore", "cut"),
+        pytest.param("restore", "lose", marks=pytest.mark.slow),
+        pytest.param("undo", "cut", marks=pytest.mark.slow),
+        pytest.param("undo", "lose", marks=pytest.mark.slow),
+    ],
+)
 def test_run_whose_connection_is_lost_at_the_commit_finds_out_whether_it_was_done(
     proxied: tuple[Lab, Proxy], lab: Lab, kind: str, fault: str
 ) -> None:
@@ -250,7 +257,9 @@ def test_run_whose_connection_is_lost_at_the_commit_finds_out_whether_it_was_don
     assert recovered(lab) == []
 
 
-@pytest.mark.parametrize("stage", ["load", "write history", "cut-over"])
+@pytest.mark.parametrize(
+    "stage", [*(pytest.param(at, marks=pytest.mark.slow) for at in ("load", "write history")), "cut-over"]
+)
 def test_restore_that_loses_its_lock_fails_by_name_and_changes_nothing(lab: Lab, stage: str) -> None:
     name = lab.back_up()
     lab.rows(CHANGE)

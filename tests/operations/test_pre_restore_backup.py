@@ -453,7 +453,9 @@ def test_backup_that_failed_is_reported_until_the_next_backup_run_makes_it(lab: 
     notified = {"NOTIFY_URLS": f"json://{receiver.host}/hook"}
 
     def titles() -> list[str]:
-        return [json.loads(body)["title"].partition(" on ")[0] for _, _, body in receiver.requests]
+        """Without those of schedules: no beat runs, and the database may be some minutes old."""
+        titles = [json.loads(body)["title"].partition(" on ")[0] for _, _, body in receiver.requests]
+        return [title for title in titles if not title.endswith("was not started")]
 
     assert lab.manage("restore_database", name_of(lab), "--yes", largest_file=lab.full_disk).code == 3
     # A worker tries it again with a backup only.
