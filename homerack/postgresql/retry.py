@@ -15,7 +15,7 @@ import tenacity
 
 from homerack.postgresql.deadlines import NoAnswer, call_until
 from homerack.postgresql.retry_budget import RetryBudget
-from ops.databases.postgres.sqlstate import sqlstates, with_sqlstates
+from ops.databases.postgres.sqlstate import NOT_WRITABLE_WORDS, sqlstates, with_sqlstates
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +39,7 @@ DETAIL = "DETAIL:"
 """A detail means that the database has just been renamed or dropped: it is being replaced. libpq writes this word."""
 # Where no server refuses, libpq's English text decides (fe-connect.c).
 TRANSIENT = {
-    "session is read-only": NOT_WRITABLE,
-    "server is in hot standby mode": NOT_WRITABLE,
+    **dict.fromkeys(NOT_WRITABLE_WORDS, NOT_WRITABLE),
     "Connection refused": "connection refused",
     "No such file or directory": "no socket",
     "could not translate host name": "host name not resolved",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ops.conf import setting_name
-from ops.databases.postgres.sqlstate import sqlstates, with_sqlstates
+from ops.databases.postgres.sqlstate import NOT_WRITABLE_WORDS, sqlstates, with_sqlstates
 from ops.errors import PreconditionFailed
 
 SEVERITY = re.compile(r"^[^:\n]+:  ")
@@ -20,8 +20,6 @@ FROM_POOLER = frozenset({"08P01", "0A000"})
 """Protocol violation, as PgBouncer calls everything that it does not support, and what Amazon's RDS Proxy calls it."""
 SEE_OPTIONS = "Check the options after ? in the URL."
 SEE_LOG = "The server answers; its log may say more."
-READ_ONLY = ("session is read-only", "server is in hot standby")
-"""libpq's words where several hosts are named."""
 NONE_WRITABLE = (
     "Each server that answers is a standby, or read-only. During a failover, run the command again in a moment. To read"
     " a database that is read-only by default: target_session_attrs=primary in the URL."
@@ -67,7 +65,7 @@ def hint_for(sqlstate: str, message: str) -> str:
     if sqlstate:
         return HINTS.get(sqlstate, SEE_LOG)
     # libpq's own messages.
-    if any(words in message for words in READ_ONLY):
+    if any(words in message for words in NOT_WRITABLE_WORDS):
         return NONE_WRITABLE
     if "invalid" in message and "value" in message:
         return SEE_OPTIONS
