@@ -146,11 +146,13 @@ def check_target(target: str, hosts: int) -> dict[str, str]:
 
 def describe_hosts(host: str, port: str) -> str:
     """For people: ``db1:5432,db2:5432``; IPv6 in brackets, and ``the local socket`` where no host is named."""
-    hosts, ports = host.split(","), port.split(",")
-    named = (f"[{name}]" if ":" in name else name for name in hosts)
-    if len(hosts) > 1 and len(ports) == 1:
-        ports *= len(hosts)
-    return ",".join(
-        f"{name or 'the local socket'}{f':{number}' if number else ''}"
-        for name, number in zip(named, ports, strict=False)
+    named = (
+        (f"[{name}]" if ":" in name else name or "the local socket", number) for name, number in pair_hosts(host, port)
     )
+    return ",".join(f"{name}{f':{number}' if number else ''}" for name, number in named)
+
+
+def pair_hosts(host: str, port: str) -> list[tuple[str, str]]:
+    """Each host of a list with its port, which may be one for all."""
+    hosts, ports = host.split(","), port.split(",")
+    return list(zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=False))
