@@ -21,8 +21,7 @@ from django.db.models import Q, QuerySet
 from msgspec import Struct
 
 from ops.backups.engines.base import Engine
-from ops.databases.postgres.connection import OtherServer, is_ended, is_lost, server_message
-from ops.databases.postgres.lock import RUN_AGAIN
+from ops.databases.postgres.connection import RUN_AGAIN, OtherServer, is_ended, is_lost, server_message
 from ops.databases.postgres.refusal import Refused
 from ops.errors import AlreadyRunning, Cancelled, OpsError, PreconditionFailed
 from ops.models import Run

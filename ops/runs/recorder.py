@@ -14,8 +14,8 @@ from msgspec import Struct
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.record import BackupRecord
 from ops.databases.leftovers import Claims
-from ops.databases.postgres.connection import server_message
-from ops.databases.postgres.lock import RUN_AGAIN, OutcomeUnknown
+from ops.databases.postgres.connection import RUN_AGAIN, server_message
+from ops.databases.postgres.lock import OutcomeUnknown
 from ops.errors import Cancelled, OpsError, PreconditionFailed
 from ops.health.replacement import Contradiction, find_contradiction
 from ops.models import Run

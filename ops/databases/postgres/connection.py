@@ -27,6 +27,7 @@ CONNECT_TIMEOUT = 10
 """Seconds."""
 CHOOSE_A_HOST = {"target_session_attrs": "PGTARGETSESSIONATTRS", "load_balance_hosts": "PGLOADBALANCEHOSTS"}
 """Options by which libpq chooses among several hosts, and its variables for them."""
+RUN_AGAIN = "After a failover the database is on another server. Run the command again."
 ENDED = ("08", "57P")
 """How the SQLSTATEs of ended and refused connections begin."""
 TRANSACTION_TIMEOUT = 170000
@@ -94,7 +95,7 @@ class Session(Connection):
             raise OtherServer(
                 f"The operation began on the server {expected}, and another server answers now, or the same one after a"
                 " restart.",
-                "After a failover the database is on another server. Run the command again.",
+                RUN_AGAIN,
             )
         self.autocommit = False
 
@@ -213,10 +214,8 @@ class ConnectionInfo:
         """The one of `addresses`, a list as long as that of the hosts, that belongs to `server`."""
         if not (addresses and self.server):
             return {}
-        hosts = self.host.split(",") if self.host else addresses.split(",")
-        ports = self.port.split(",")
-        ports *= len(hosts) if len(ports) == 1 else 1
-        for host, port, address in zip(hosts, ports, addresses.split(","), strict=False):
+        hosts = url.pair_hosts(self.host or addresses, self.port)
+        for (host, port), address in zip(hosts, addresses.split(","), strict=False):
             if (host, port or url.DEFAULT_PORT) == (self.server.host, self.server.port):
                 return {"hostaddr": address}
         return {"hostaddr": addresses}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.databases.postgres.connection import APPLICATION, ConnectionInfo, server_message
+from ops.databases.postgres.connection import APPLICATION, RUN_AGAIN, ConnectionInfo, server_message
 from ops.databases.postgres.databases import maintenance_connection
 from ops.databases.postgres.queries import fetch_value
 from ops.databases.postgres.writable import require_writable
@@ -21,7 +21,6 @@ RETRY_INTERVAL = 0.5
 NEXT_RUN_FINDS_OUT = "The next run finds out: manage.py rebuild_backup_index"
 LONGEST_FAILOVER = 60.0
 """Seconds that a run waits for an answer after its cut-over."""
-RUN_AGAIN = "After a failover the database is on another server. Run the command again."
 
 
 class OutcomeUnknown(OpsError):

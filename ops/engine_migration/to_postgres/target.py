@@ -15,7 +15,7 @@ from ops.databases.leftovers import Claims
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres import databases, lock, rename
-from ops.databases.postgres.connection import ConnectionInfo, server_message
+from ops.databases.postgres.connection import RUN_AGAIN, ConnectionInfo, server_message
 from ops.databases.postgres.differences import NotKept
 from ops.databases.postgres.kept_properties import create_schemas, keep_properties, list_of_names
 from ops.databases.postgres.lock import OutcomeUnknown
@@ -307,7 +307,7 @@ def require_done(address: ConnectionInfo, *, renamed: str) -> None:
             raise OpsError(
                 f"The server changed at the cut-over, and the server that answers now does not have the migrated"
                 f" database. The database {address} is unchanged.",
-                lock.RUN_AGAIN,
+                RUN_AGAIN,
             )
 
 
