@@ -54,8 +54,8 @@ That is the name of another table for partitions by the hash of an enum: of the 
 rows are loaded. The hash is that of the enum's OIDs, which differ in each database, so that a row may get into another
 partition (`forcePartitionRootLoad` in PostgreSQL's pg_dump.c, since 15.3).
 
-The condition is that of an extension's configuration table: ``WHERE …``. `pg_relation_size` waits for whoever has
-locked a table, such as a load that is emptying it: only what is asked for is measured.
+The condition is that of an extension's configuration table: ``WHERE …``. `pg_relation_size` waits for the session
+that has locked a table, such as a load that is emptying it: only what is asked for is measured.
 """
 HASHED_WHOLE = frozenset({"boolean", "bytea", "date", "integer", "smallint", "uuid"})
 """Types whose own hash is of all bits of a value. That of bigint is of 32 of them, and equal numerics have one hash."""
