@@ -32,7 +32,7 @@ test-slow: .venv/development .venv/applications ## Run the tests that take minut
 test-deploy: .venv/development ## Deploy for real on the Docker engine of DOCKER_HOST, which must be empty
 	@$(BIN)/python -m pytest -m deploy tests/deploy $(ARGS)
 
-bench: .venv/development .venv/peers/installed ## Measure (20 minutes), and write docs/performance.md: make bench ARGS=migrate
+bench: .venv/development .venv/peers/installed ## Measure (half an hour), and write docs/performance.md: make bench ARGS=migrate
 	@$(BIN)/python -m bench $(ARGS)
 
 cluster: .venv/development ## Start a PostgreSQL cluster to try a failover with (docs/high-availability.md)
