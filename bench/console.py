@@ -107,16 +107,11 @@ def fill_lab(devices: int) -> None:
     # The manager of the models saves and validates row by row, which is too slow here.
     new_racks = [Rack(name=f"Rack {number:04}", location="Hall 1") for number in range(math.ceil(devices / RACK_UNITS))]
     racks: list[Rack] = QuerySet[Rack](Rack).bulk_create(new_racks)
-    models = list(DeviceModel.objects.filter(height_u=1).select_related("brand"))
-    specifications = dict(Device.objects.values_list("model_id", "specification_id"))
-    models = [model for model in models if model.pk in specifications]
+    models = list(DeviceModel.objects.filter(height_u=1, devices__isnull=False).distinct())
     rows = [
         Device(
             custom_name=f"device-{number:06}",
             model=model,
-            specification_id=specifications[model.pk],
-            brand_name=model.brand.name,
-            model_name=model.name,
             serial_number=f"SN{number:08}",
         )
         for number, model in zip(range(devices), itertools.cycle(models))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from homerack.inventory.models import Cable
 
-HEADER = ("From device", "From port", "To device", "To port", "Type", "Length (m)", "Routing", "Required category")
+HEADER = ("From device", "From port", "To device", "To port", "Type", "Length (m)", "Routing")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 """The first characters of cells that spreadsheets interpret as formulas: https://owasp.org/www-community/attacks/CSV_Injection."""
 
@@ -35,7 +35,6 @@ def row_of(cable: Cable) -> list[str]:
         escape_formula(cable.get_cable_type_display()),
         "" if length is None else repr(length),
         escape_formula(cable.get_routing_path_display()),
-        escape_formula(cable.cable_category_required),
     ]
 
 

@@ -41,14 +41,14 @@ def build_page(rack: Rack, *, link: Callable[[Device], str]) -> RackPage:
 
 
 def mount(position: RackPosition, link: Callable[[Device], str]) -> MountedDevice:
-    device, kind = position.device, position.device.device_type
+    device, model = position.device, position.device.model
     return MountedDevice(
         name=device.custom_name,
         start_u=position.start_u,
         height_u=position.placement.size.height_u,
-        kind=device.kind,
-        type_name=kind.name if kind else "",
-        color=kind.color if kind else None,
+        kind=str(model),
+        type_name=model.device_type.name,
+        color=model.device_type.color,
         url=link(device),
         locked=bool(position.locked),
     )

@@ -18,17 +18,15 @@ def sums() -> dict[str, Any]:
     supplies = When(device__model__device_type=supplier, then=Value(0.0))
     return {
         "devices_count": Count("pk"),
-        "used_u": Sum(Ceil(effective("height_u"))),
-        "used_watts": Sum(Case(supplies, default=effective("power_watts"))),
-        "used_kg": Sum(effective("weight_kg")),
+        "used_u": Sum(Ceil(known("height_u"))),
+        "used_watts": Sum(Case(supplies, default=known("power_watts"))),
+        "used_kg": Sum(known("weight_kg")),
     }
 
 
-def effective(name: str) -> Coalesce:
-    """`Device.effective` of a position as SQL."""
-    return Coalesce(
-        F(f"device__model__{name}"), F(f"device__specification__{name}"), Value(0.0), output_field=FloatField()
-    )
+def known(name: str) -> Coalesce:
+    """A property of the model of a position's device; 0 where it is unknown."""
+    return Coalesce(F(f"device__model__{name}"), Value(0.0), output_field=FloatField())
 
 
 def with_usage(racks: QuerySet[Rack]) -> QuerySet[Rack]:

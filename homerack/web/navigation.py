@@ -51,7 +51,6 @@ SECTIONS: list[dict[str, Any]] = [
             entry("Device types", "category", "inventory.devicetype"),
             entry("Brands", "factory", "inventory.brand"),
             entry("Models", "view_list", "inventory.devicemodel"),
-            entry("Specifications", "straighten", "inventory.devicespecification"),
         ],
     },
     {
@@ -89,10 +88,5 @@ SECTIONS: list[dict[str, Any]] = [
             entry("Groups", "group", "auth.group"),
             entry("Access attempts", "lock", "axes.accessattempt"),
         ],
-    },
-    {
-        "title": "Integrations",
-        "separator": True,
-        "items": [entry("DCIM connections", "hub", "inventory.dcimconnection")],
     },
 ]

@@ -159,11 +159,23 @@ class TableChecker:
                     if is_plain and value is not None and not is_clean(as_bytes(value)):
                         self.check_cell(row, key, column, value, "")
 
+    def find_origin(self, row: int, key: str, columns: str) -> tuple[str, str, str]:
+        """Table, primary key and columns as the file has them: those of a prepared table come from others."""
+        if not self.table.origin:
+            return self.table.source, key, columns
+        found = [
+            self.connection.execute(self.table.origin, {"row": row, "column": column}).fetchone()
+            for column in columns.split(", ")
+        ]
+        (table, key, _), *_ = found
+        return str(table), str(key), ", ".join(dict.fromkeys(str(column) for _, _, column in found))
+
     def refuse(self, row: int, key: str, column: str, value: Any, reason: str) -> None:
         self.found.refused.add(row)
+        table, key, column = self.find_origin(row, key, column)
         self.log.add(
             Finding(
-                table=self.table.source,
+                table=table,
                 key=key,
                 column=column,
                 stored_type=stored_type(value),

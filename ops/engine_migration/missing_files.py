@@ -66,7 +66,7 @@ def check_media_dir(directory: Path | None, tables: Sequence[TablePlan]) -> None
             f"--media-dir {directory} is not a directory. Nothing was changed.",
             "Name the directory with the uploaded files of the program that wrote the SQLite file.",
         )
-    if not any(column.files for table in tables for column in table.columns):
+    if not any(table.files for table in tables):
         raise PreconditionFailed(
             "--media-dir is for files of other programs: no column of this SQLite file names such files. Nothing was"
             " changed.",
@@ -84,7 +84,7 @@ def find_missing_files(
     notes: list[str] = []
     deadline = time.monotonic() + SECONDS
     for table in tables:
-        for column in table.columns:
+        for column in (*table.columns, *table.files):
             if place := place_of(column, program, media_dir):
                 # The search may end before the rows do.
                 with contextlib.closing(read(table, column)) as rows:

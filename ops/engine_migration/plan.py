@@ -55,6 +55,12 @@ class TablePlan:
     watermark: int = 0
     """The highest id that was ever assigned in this table; ids of deleted rows are not reused."""
     partitioned: bool = False
+    files: tuple[ColumnPlan, ...] = ()
+    """Columns of the file that are not copied as they are, and name files of the program that wrote it."""
+    made_of: tuple[str, ...] = ()
+    """The tables of the file from which `source` was prepared; empty where that is one of them."""
+    origin: str = ""
+    """SQL that finds a cell of a prepared table in the file, as in `LegacyTable`."""
 
     def column(self, name: str) -> ColumnPlan:
         return next(column for column in self.columns if column.name == name)
@@ -72,7 +78,8 @@ class TablePlan:
         return name
 
     def __str__(self) -> str:
-        return self.name if self.name == self.source else f"{self.source} → {self.name}"
+        sources = self.made_of or (self.source,)
+        return self.name if sources == (self.name,) else f"{', '.join(sources)} → {self.name}"
 
 
 class Skipped(Struct, frozen=True, kw_only=True):

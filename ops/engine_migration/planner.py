@@ -13,11 +13,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ops.engine_migration.legacy import LegacyColumn, LegacyFormat, LegacyTable
 from ops.engine_migration.names import check_names, folded, table_in_postgres, table_in_sqlite
 from ops.engine_migration.plan import ColumnPlan, Plan, Skipped, TablePlan, literal, rename
-from ops.engine_migration.source_sql import balanced
-from ops.engine_migration.sqlite_schema import ROWID_NAMES, SourceSchema, SourceTable, read_schema
+from ops.engine_migration.prepared_tables import Reads
+from ops.engine_migration.source_sql import balanced, rows_of
+from ops.engine_migration.sqlite_schema import ROWID_NAMES, SourceSchema, SourceTable, read_columns, read_schema
 from ops.engine_migration.types import column_type
 from ops.engine_migration.types.datetimes import SourceZone
 from ops.errors import PreconditionFailed
+from ops.utils.formatting import pluralize
 from ops.utils.identifiers import quoted
 
 MODELSEARCH = "a search index, which has another form in PostgreSQL: run manage.py rebuild_modelsearch_index there"
@@ -79,6 +81,8 @@ class Planner:
     zone: SourceZone | None = None
     strip_nul: bool = False
     skip: frozenset[str] = frozenset()
+    reads: Reads = field(default_factory=dict)
+    """What the legacy format has read of the file to prepare tables."""
     used: dict[str, set[str]] = field(default_factory=dict, init=False)
     """The columns that were planned, by table of the file, both `folded`."""
 
@@ -92,11 +96,17 @@ class Planner:
 
     def build(self) -> Plan:
         """Raises PreconditionFailed when the file lacks a table or a column that the code has, or --skip-table errs."""
+        self.used.update({table: set(columns) for table, columns in self.reads.items()})
         names = [*(table.name for table in self.schema.tables.values()), *self.schema.virtual, *self.schema.shadow]
         missing = [name for name in sorted(self.skip) if folded(name) not in set(map(folded, names))]
         if missing:
             raise PreconditionFailed(
                 f"--skip-table {missing[0]}: the file has no such table.", f"It has: {', '.join(sorted(names))}."
+            )
+        if needed := sorted(name for name in self.skip if folded(name) in self.reads):
+            raise PreconditionFailed(
+                f"--skip-table {needed[0]}: rows of several tables are made of it, so it cannot be skipped.",
+                f"Leave the option out, or skip others than {', '.join(sorted(self.reads))}.",
             )
         models = [model for model in concrete_models() if not self.is_left_out(model)]
         check_names(models)
@@ -140,7 +150,7 @@ class Planner:
         fields = [column for column in model._meta.local_concrete_fields if not column.generated]
         mapped = [entry.columns.get(column.column, LegacyColumn(source=column.column)) for column in fields]
         columns = tuple(self.plan_column(*pair, entry.source) for pair in zip(fields, mapped, strict=True))
-        used = (*entry.dropped, *(column.source for column in mapped))
+        used = (*entry.dropped, *entry.files, *(column.source for column in mapped))
         self.used.setdefault(folded(entry.source), set()).update(map(folded, used))
         return TablePlan(
             name=table_in_postgres(model),
@@ -149,10 +159,13 @@ class Planner:
             columns=columns,
             key=tuple(column.column for column in model._meta.pk_fields),
             where=entry.where,
+            files=tuple(file_column(*pair) for pair in entry.files.items()),
+            made_of=entry.made_of,
+            origin=entry.origin,
         )
 
     def source(self, name: str) -> SourceTable:
-        return self.schema.tables[folded(name)]
+        return self.schema.tables.get(folded(name)) or self.schema.prepared[folded(name)]
 
     def plan_column(self, column: Any, mapped: LegacyColumn, table: str) -> ColumnPlan:
         found = self.schema.find(table)
@@ -178,7 +191,6 @@ class Planner:
             allowed=tuple(sorted(map(literal, set(mapped.values.values())))) if mapped.values else None,
             known=tuple(map(str, mapped.values or ())),
             lookup=mapped.lookup,
-            files=mapped.files,
         )
 
     def measure(self, table: TablePlan) -> TablePlan:
@@ -195,6 +207,7 @@ class Planner:
                 f"The file's table {table.source} is declared WITHOUT ROWID, which is not supported.",
                 "Rebuild it without that clause in a copy of the file, and name the copy.",
             )
+        self.note_columns(table.source, rows_of(replace(table, rowid=source.rowid)))
         keys = [column.value for column in table.columns if column.name in table.key]
         rows = self.count(table.source, table.where)
         return replace(
@@ -203,8 +216,13 @@ class Planner:
             key_is_row=bool(source.number_column) and keys == [quoted(source.number_column)],
             rows=rows,
             bytes_per_row=self.measure_text(table, rows) + 16 * len(table.columns),
-            watermark=self.find_watermark(table.source),
+            watermark=self.find_watermark(next(iter(table.made_of), table.source)),
         )
+
+    def note_columns(self, table: str, rows: str) -> None:
+        """Add to `used` what else the SQL of the columns reads of the file's table."""
+        found = read_columns(self.connection, f"SELECT * FROM {rows}")
+        self.used[folded(table)] |= found.get(folded(table), set())
 
     def measure_text(self, table: TablePlan, rows: int) -> int:
         """The bytes of text of a row, on average: of some rows where the file has no room for many bytes in each."""
@@ -237,7 +255,7 @@ class Planner:
         not_migrated = self.legacy.not_migrated if self.legacy else NOT_MIGRATED
         reasons = dict.fromkeys(self.skipped, "by --skip-table")
         reasons |= {folded(name): reason for name, reason in not_migrated.items()}
-        migrated = {folded(table.source) for table in planned}
+        migrated = {folded(table.source) for table in planned} | self.reads.keys()
         for key, table in self.schema.tables.items():
             if key.startswith("sqlite_"):
                 yield Skipped(table=table.name, rows=self.count(table.name), reason="an internal table of SQLite")
@@ -254,7 +272,7 @@ class Planner:
         return frozenset(folded(table_in_sqlite(model)) for model in concrete_models())
 
     def find_unknown_tables(self, planned: Iterable[TablePlan]) -> list[Skipped]:
-        known = {folded(table.source) for table in planned} | self.skipped | set(NOT_MIGRATED)
+        known = {folded(table.source) for table in planned} | self.reads.keys() | self.skipped | set(NOT_MIGRATED)
         known |= set(map(folded, self.legacy.not_migrated)) if self.legacy else set()
         unknown = [
             Skipped(table=table.name, rows=self.count(table.name), reason="no model has this table")
@@ -278,6 +296,7 @@ class Planner:
         return [
             Skipped(table=f"{self.source(table).name}.{column}", rows=0, reason="no model has this column")
             for table, used in self.used.items()
+            if table in self.schema.tables
             for column in self.source(table).columns
             if folded(column) not in used
         ]
@@ -287,20 +306,39 @@ class Planner:
             yield f"Times without an offset are taken as times of {self.zone.zone.key}."
         for object_type, name in self.schema.views_and_triggers:
             yield f"The file's {object_type} {name} is not migrated."
-        for name in sorted({table.source for table in planned}):
+        for name in sorted({name for table in planned for name in table.made_of or (table.source,)}):
             for column in self.source(name).nocase_columns:
                 yield (
                     f"{name}.{column} is unique regardless of case in the file;"
                     " PostgreSQL distinguishes upper and lower case."
                 )
+        yield from self.explain_dropped()
         if strange := self.find_strange_numbers():
             yield (
                 f"SQLite's table sqlite_sequence has no number for {', '.join(strange)}: there, ids of rows that were"
                 " deleted last can be used again."
             )
 
+    def explain_dropped(self) -> Iterable[str]:
+        """A sentence for each column with values that a legacy format drops."""
+        for entry in self.legacy.tables if self.legacy else ():
+            for column, reason in entry.dropped.items():
+                found = self.schema.find(entry.source)
+                if not found or folded(column) not in map(folded, found.columns):
+                    continue
+                if count := self.count(entry.source, f"{quoted(column)} IS NOT NULL"):
+                    are = "is" if count == 1 else "are"
+                    yield f"{pluralize(count, 'value')} of {entry.source}.{column} {are} not migrated: {reason}"
+
     def find_strange_numbers(self) -> list[str]:
         if not self.schema.find("sqlite_sequence"):
             return []
         query = "SELECT DISTINCT CAST(name AS TEXT) FROM sqlite_sequence WHERE typeof(seq) <> 'integer' ORDER BY 1"
         return [name for (name,) in self.connection.execute(query)]
+
+
+def file_column(name: str, prefix: str) -> ColumnPlan:
+    """A column of the file that is read for the names of files only."""
+    return ColumnPlan(
+        name=name, source=name, value=quoted(name), type=column_type("text"), db_type="text", null=True, files=prefix
+    )

@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import json
+import math
 import random
 import sqlite3
 import struct
@@ -26,6 +28,8 @@ MOST_GAPS = 4
 """Row numbers for each row, up to which the ranges of a table need not be counted."""
 ATTACHED = "generic"
 """The name of the database with the texts of generic columns."""
+PREPARED = "prepared"
+"""The name of the database with the tables that a legacy format makes."""
 PRINTF_FLOAT = "printf('%!.20g', {c})"
 
 
@@ -46,17 +50,38 @@ def connect(snapshot: Snapshot) -> sqlite3.Connection:
     connection.text_factory = read_text
     register_collations(connection)
     register_functions(connection)
-    if (texts := texts_path(snapshot)).exists():
-        connection.execute(f"ATTACH ? AS {ATTACHED}", [read_only_uri(texts, immutable=True)])
+    for name, path in ((ATTACHED, texts_path(snapshot)), (PREPARED, prepared_path(snapshot))):
+        if path.exists():
+            connection.execute(f"ATTACH ? AS {name}", [read_only_uri(path, immutable=True)])
     return connection
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
-    """The functions that the SQL of `ColumnType` uses."""
+    """The functions that the SQL of `ColumnType` and of legacy formats uses."""
     connection.create_function("format_float", 1, format_float, deterministic=True)
     connection.create_function("float_bits", 1, float_bits, deterministic=True)
     connection.create_function("strip", 2, bytes.strip, deterministic=True)
+    connection.create_function("json_of", 2, json_of, deterministic=True)
     connection.create_aggregate("all_float_bits", 1, FloatBits)  # type: ignore[arg-type]  # it may return bytes
+
+
+def json_of(kind: str, value: bytes | float) -> str:
+    """A stored value as JSON: of text its bytes, of a number with a point the number, of a BLOB its bytes.
+
+    PostgreSQL refuses NUL characters in JSON, and nothing else is text there but UTF-8: such text, and a BLOB, is
+    written as ``{"hex": "…"}``, and an infinite number as text.
+    """
+    if isinstance(value, float):
+        return json.dumps(value if math.isfinite(value) else format_float(value))
+    if kind == "text" and b"\0" not in value:
+        with contextlib.suppress(UnicodeDecodeError):
+            return json.dumps(value.decode(), ensure_ascii=False)
+    return json.dumps({"hex": value.hex()})
+
+
+def prepared_path(snapshot: Snapshot) -> Path:
+    """The file with the tables that a legacy format makes, if it makes any."""
+    return sibling(snapshot.path, ".prepared")
 
 
 def texts_path(snapshot: Snapshot) -> Path:

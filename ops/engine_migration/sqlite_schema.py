@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.engine_migration.names import folded
+from ops.engine_migration.source_sql import PREPARED
 from ops.utils.identifiers import quoted
 
 ROWID_NAMES = ("rowid", "_rowid_", "oid")
@@ -36,9 +37,11 @@ class SourceSchema:
     """Tables in which virtual ones keep what they store."""
     views_and_triggers: tuple[tuple[str, str], ...]
     """(type, name) of views and triggers."""
+    prepared: Mapping[str, SourceTable]
+    """The tables that a legacy format has made, by their `folded` names."""
 
     def find(self, name: str) -> SourceTable | None:
-        return self.tables.get(folded(name))
+        return self.tables.get(folded(name)) or self.prepared.get(folded(name))
 
 
 def read_schema(connection: sqlite3.Connection) -> SourceSchema:
@@ -56,7 +59,41 @@ def read_schema(connection: sqlite3.Connection) -> SourceSchema:
         virtual=virtual,
         shadow=shadow,
         views_and_triggers=tuple(views_and_triggers),
+        prepared={folded(name): read_table(connection, name) for name in prepared_names(connection)},
     )
+
+
+def prepared_names(connection: sqlite3.Connection) -> list[str]:
+    if PREPARED not in {name for _, name, _ in connection.execute("PRAGMA database_list")}:
+        return []
+    return [name for (name,) in connection.execute(f"SELECT name FROM {PREPARED}.sqlite_master WHERE type = 'table'")]
+
+
+class ReadColumns:
+    """An authorizer of SQLite that permits everything, and remembers which columns statements read.
+
+    `schema` is the database whose tables are meant. Names are `folded`.
+    """
+
+    def __init__(self, schema: str) -> None:
+        self.schema = schema
+        self.columns: dict[str, set[str]] = {}
+
+    def __call__(self, action: int, table: str | None, column: str | None, schema: str | None, _by: str | None) -> int:
+        if action == sqlite3.SQLITE_READ and schema == self.schema and table and not table.startswith("sqlite_"):
+            self.columns.setdefault(folded(table), set()).add(folded(column or ""))
+        return sqlite3.SQLITE_OK
+
+
+def read_columns(connection: sqlite3.Connection, query: str) -> dict[str, set[str]]:
+    """The columns of the file's tables that `query` reads, by table."""
+    reads = ReadColumns("main")
+    connection.set_authorizer(reads)
+    try:
+        connection.execute(f"EXPLAIN {query}").fetchall()
+    finally:
+        connection.set_authorizer(None)
+    return reads.columns
 
 
 def read_table(connection: sqlite3.Connection, name: str) -> SourceTable:

@@ -61,7 +61,7 @@ class TestGroups:
             group.name: {right.codename for right in group.permissions.all()}
             for group in Group.objects.exclude(name__startswith="Backup")
         }
-        models = "brand cable dcimconnection device devicemodel devicespecification devicetype rack rackposition"
+        models = "brand cable device devicemodel devicetype rack rackposition"
         assert rights == {
             "Editors": {f"{verb}_{name}" for name in models.split() for verb in ("add", "change", "delete", "view")},
             "Viewers": {f"view_{name}" for name in models.split()},

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from homerack.accounts.models import User
-from homerack.inventory.models import Brand, DcimConnection, Device, DeviceSpecification, Rack
+from homerack.inventory.models import Brand, Device, Rack
 from ops import stored_settings
 from ops.models import Backup, BackupQuerySet
 from ops.runs.context import get_context
@@ -38,13 +38,11 @@ def add_rows(numbers: range) -> None:
     for number in numbers:
         kind = make_type(f"type-{number}")
         model = make_model(brand=Brand.objects.create(name=f"B{number}", slug=f"b{number}"), device_type=kind)
-        DeviceSpecification.objects.create(brand="n", model=f"n{number}", height_u=1)
         device = Device.objects.create(custom_name=f"n{number}", model=model)
         place(device, rack, number + 2)
         make_rack(f"another {number}")
         connect(device, hub, from_port="1", to_port=f"in {number}")
         connect(hub, device, from_port=f"out {number}", to_port="2")
-        DcimConnection.objects.create(name=f"n{number}", type="netbox", base_url="https://x.example")
         group = Group.objects.create(name=f"n{number}")
         User.objects.create_user(f"n{number}@example.com", is_staff=True).groups.add(group)
         AccessAttempt.objects.create(username=f"n{number}", ip_address="10.0.0.1", failures_since_start=1)

@@ -19,8 +19,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from homerack.accounts.models import User
-from homerack.inventory.models import Brand, Cable, DcimConnection, Device, DeviceModel, DeviceType, Rack, RackPosition
-from homerack.inventory.models.choices import DcimType
+from homerack.inventory.models import Brand, Cable, Device, DeviceModel, DeviceType, Rack, RackPosition
 from ops import operations
 from ops.backups.encryption import new_identity, recipient_of
 from ops.backups.signing import Trust
@@ -66,16 +65,14 @@ def add_lab() -> None:
     kind = DeviceType.objects.create(name=f"Type {LONG}", slug=f"type-{LONG}", color="#F59E0B")
     model = DeviceModel.objects.create(name=f"Model {LONG}", brand=brand, device_type=kind, height_u=2)
     first = Device.objects.create(custom_name="spare-000", model=model)
-    spare = {"model": model, "specification_id": first.specification_id, "model_name": model.name}
     # The manager of the models saves and validates row by row.
-    QuerySet(Device).bulk_create(Device(custom_name=f"spare-{number:03}", **spare) for number in range(1, DEVICES))
+    QuerySet(Device).bulk_create(Device(custom_name=f"spare-{number:03}", model=model) for number in range(1, DEVICES))
     long = Device.objects.create(custom_name=LONG, model=model, serial_number=LONG.upper(), notes=f"{LONG} " * 4)
     rack = Rack.objects.create(name=f"Rack {LONG}", location=f"Location {LONG}", max_power_watts=10)
     Rack.objects.create(name="Empty rack", total_height_u=6)
     RackPosition.objects.create(device=long, rack=rack, start_u=1)
     RackPosition.objects.create(device=first, rack=rack, start_u=40)
     Cable.objects.create(from_device=long, from_port=LONG[:40], to_device=first, to_port="eth0")
-    DcimConnection.objects.create(name=f"DCIM {LONG}", type=DcimType.NETBOX, base_url="https://dcim.example.com")
 
 
 def run(kind: Run.Kind, operation: Any, *, by: str = "ada@example.com", objects: Any = None, **arguments: Any) -> Any:

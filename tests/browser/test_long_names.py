@@ -13,8 +13,9 @@ FILL = """
 from homerack.inventory.models import *
 name, words = "unbroken_" * 8, "A name of more than sixty characters that no column was ever made for"
 kind = DeviceType.objects.create(name=name, slug="long", color="#aa3355", description=words)
-brand = Brand.objects.create(name=name, slug="long", headquarters=words, website="https://kestrel.example/" + name)
-model = DeviceModel.objects.create(name=name, variant=words, brand=brand, device_type=kind, height_u=2)
+brand = Brand.objects.create(name=name, slug="long", description=words, website="https://kestrel.example/" + name)
+fields = {"brand": brand, "device_type": kind, "legacy_fields": {name: words}}
+model = DeviceModel.objects.create(name=name, variant=words, height_u=2, **fields)
 flat = DeviceModel.objects.create(name=words, brand=brand, device_type=kind, height_u=0.5)
 rack = Rack.objects.create(name=name, location=name, total_height_u=12)
 devices = [
@@ -24,8 +25,7 @@ devices = [
 for device, unit in zip(devices, (1, 5, 8)):
     RackPosition.objects.create(device=device, rack=rack, start_u=unit, locked=True)
 cable = Cable.objects.create(from_device=devices[0], to_device=devices[1], from_port=name, to_port=words)
-dcim = DcimConnection.objects.create(name=name, type="netbox", base_url="https://" + name, sync_status=name[:50])
-for row in (kind, brand, model, devices[0].specification, rack, devices[0], cable, dcim):
+for row in (kind, brand, model, rack, devices[0], cable):
     print(f"{row._meta.model_name}/{row.pk}")
 """
 CUT = """() => {

@@ -9,7 +9,10 @@ import bcrypt
 from tests.engine_migration import support
 from tests.inventory.test_legacy import SCHEMA
 
-REAL_FILE = Path(__file__).resolve().parents[3] / "shared" / "data" / "legacy_lab.db"
+HERE = Path(__file__).resolve()
+PLACES = [directory / "shared" / "data" / "legacy_lab.db" for directory in HERE.parents]
+REAL_FILE = next((path for path in PLACES if path.exists()), PLACES[3])
+"""Next to the repository, or to a directory of worktrees."""
 PASSWORD = "correct horse battery"
 """Of all users."""
 MOMENT = "2026-01-10 09:30:15.123456"

@@ -70,6 +70,6 @@ def test_unknown_role_is_a_finding_with_known_roles(lab: Path, database: Databas
 @pytest.mark.skipif(not REAL_FILE.exists(), reason="the shared legacy file is not on this machine")
 def test_shared_legacy_file_is_migrated(tmp_path: Path, database: Database) -> None:
     outcome = support.migrate(Path(shutil.copy(REAL_FILE, tmp_path)), database)
-    assert (outcome.document["rows"], outcome.document["refused"]) == (363, 0)
+    assert (outcome.document["rows"], outcome.document["refused"]) == (306, 0)
     with override_database(database.address.wrapper()):
         assert authenticate(RequestFactory().get("/"), username="admin@lampadas.local", password=PASSWORD) is not None

@@ -117,7 +117,7 @@ def test_command_names_missing_files_in_its_report_and_in_json(
             "files": [LOST, "/uploads/../secret"],
         }
     ]
-    assert database.value("SELECT logo_url FROM brands WHERE id = 1") == LOGO
+    assert database.value("SELECT legacy_fields FROM brands WHERE id = 1") == {"logo_url": LOGO}
 
 
 def test_media_dir_that_is_no_directory_is_refused(lab: Path, tmp_path: Path) -> None:

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.messages import get_messages
 from django.db import connection
 from django.http import HttpResponse
@@ -13,13 +12,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from homerack.inventory.demo import load_demo
-from homerack.inventory.models import Brand, Cable, DcimConnection, Device, DeviceSpecification, Rack, RackPosition
+from homerack.inventory.models import Brand, Cable, Device, Rack, RackPosition
 from tests.inventory.factories import connect, make_device, make_model, make_rack, make_type, place
 
 pytestmark = pytest.mark.django_db
 
-LISTS = ("brand", "cable", "dcimconnection", "device", "devicemodel", "devicespecification", "devicetype", "rack")
-TOKEN = "nbt_3f9c_never_seen"
+LISTS = ("brand", "cable", "device", "devicemodel", "devicetype", "rack")
 
 
 def html(response: HttpResponse) -> str:
@@ -45,7 +43,6 @@ def add_rows(numbers: range) -> None:
         device = Device.objects.create(custom_name=f"n{number}", model=model)
         place(device, make_rack(f"R{number}"), 1)
         connect(device, Device.objects.create(custom_name=f"m{number}", model=model), from_port="1")
-        DcimConnection.objects.create(name=f"D{number}", type="netbox", base_url="https://x.example", api_token=TOKEN)
 
 
 class TestLists:
@@ -90,35 +87,35 @@ class TestLists:
 
 
 class TestLegacyTexts:
-    """Texts of HomeRack 1.0.1 that a form would refuse: the paths of logos, addresses without a scheme, names."""
+    """Texts of HomeRack 1.0.1 that a form would refuse: paths, addresses without a scheme, names."""
 
-    LOGO = "/uploads/brand_logos/kestrel.png"
+    PATH = "/wiki/kestrel"
 
     def make_brand(self, **values: str) -> Brand:
         brand = Brand.objects.create(name="Kestrel", slug="kestrel")
         Brand.objects.filter(pk=brand.pk).update(**values)
         return brand
 
-    def test_brand_can_be_saved_with_the_path_of_its_logo(self, admin_client: Client) -> None:
-        brand = self.make_brand(logo_url=self.LOGO, slug="Kestrel Inc.")
+    def test_brand_can_be_saved_with_a_path(self, admin_client: Client) -> None:
+        brand = self.make_brand(support_url=self.PATH, slug="Kestrel Inc.")
         path = f"/admin/inventory/brand/{brand.pk}/change/"
         page = html(admin_client.get(path))
-        assert re.search(r'<input type="text" name="logo_url" value="([^"]*)"', page)[1] == self.LOGO  # type: ignore[index]
+        assert re.search(r'<input type="text" name="support_url" value="([^"]*)"', page)[1] == self.PATH  # type: ignore[index]
         assert "This is not a web address. HomeRack keeps it until you enter another one." in page
-        assert f'href="{self.LOGO}"' not in page
-        sent = {"name": "Kestrel Ltd", "slug": "Kestrel Inc.", "logo_url": self.LOGO}
+        assert f'href="{self.PATH}"' not in page
+        sent = {"name": "Kestrel Ltd", "slug": "Kestrel Inc.", "support_url": self.PATH}
         assert admin_client.post(path, sent).status_code == 302
         brand.refresh_from_db()
-        assert (brand.name, brand.slug, brand.logo_url) == ("Kestrel Ltd", "Kestrel Inc.", self.LOGO)
+        assert (brand.name, brand.slug, brand.support_url) == ("Kestrel Ltd", "Kestrel Inc.", self.PATH)
 
     def test_another_path_is_refused_and_an_address_is_taken(self, admin_client: Client) -> None:
-        brand = self.make_brand(logo_url=self.LOGO)
+        brand = self.make_brand(support_url=self.PATH)
         path = f"/admin/inventory/brand/{brand.pk}/change/"
-        sent = {"name": "Kestrel", "slug": "kestrel", "logo_url": "/uploads/other.png"}
+        sent = {"name": "Kestrel", "slug": "kestrel", "support_url": "/wiki/other"}
         refused = admin_client.post(path, sent)
-        assert refused.context["adminform"].form.errors == {"logo_url": ["Enter a valid URL."]}
-        assert admin_client.post(path, sent | {"logo_url": "https://kestrel.example/a.png"}).status_code == 302
-        assert 'type="url" name="logo_url"' in html(admin_client.get(path))
+        assert refused.context["adminform"].form.errors == {"support_url": ["Enter a valid URL."]}
+        assert admin_client.post(path, sent | {"support_url": "https://kestrel.example/help"}).status_code == 302
+        assert 'type="url" name="support_url"' in html(admin_client.get(path))
 
     def test_address_without_a_scheme_gets_one(self, admin_client: Client) -> None:
         brand = self.make_brand(website="www.kestrel.example")
@@ -276,23 +273,24 @@ class TestRackPositions:
 def device_form(device: Device | None = None, **changes: Any) -> dict[str, Any]:
     data: dict[str, Any] = {"custom_name": "box", "access_frequency": "medium"}
     if device is not None:
-        data |= {"custom_name": device.custom_name, "model": device.model_id, "specification": device.specification_id}
+        data |= {"custom_name": device.custom_name, "model": device.model_id}
     for prefix in ("positions", "cables_from", "cables_to"):
         data |= {f"{prefix}-TOTAL_FORMS": 0, f"{prefix}-INITIAL_FORMS": 0}
     return data | changes
 
 
 class TestDevicePage:
-    def test_specification_is_set_from_the_model(self, editor_client: Client) -> None:
-        model = make_model(height_u=3)
-        response = editor_client.post("/admin/inventory/device/add/", device_form(model=model.pk))
-        assert response.status_code == 302
-        assert Device.objects.get().specification.migrated_to_model == model
+    def test_device_without_a_model_is_refused(self, editor_client: Client) -> None:
+        placed = {"positions-TOTAL_FORMS": 1, "positions-0-rack": make_rack().pk, "positions-0-start_u": 4}
+        response = editor_client.post("/admin/inventory/device/add/", device_form(**placed))
+        assert response.context["adminform"].errors == {"model": ["This field is required."]}
 
-    def test_device_without_model_and_specification_is_refused(self, editor_client: Client) -> None:
-        response = editor_client.post("/admin/inventory/device/add/", device_form())
-        message = "Choose a model, or a specification for a device without a catalogue model."
-        assert response.context["adminform"].errors == {"model": [message]}
+    def test_list_shows_type_brand_and_model(self, admin_client: Client) -> None:
+        model = make_model(name="N1", variant="4 bays", device_type=make_type("storage"))
+        Device.objects.create(custom_name="nas", model=model)
+        page = html(admin_client.get("/admin/inventory/device/?q=4+bays"))
+        for text in ("Storage", "Acme", "N1, 4 bays"):
+            assert text in page
 
     def test_add_page_saves_position_and_cables(self, editor_client: Client) -> None:
         other, rack = make_device(), make_rack()
@@ -396,64 +394,6 @@ class TestPermissions:
         assert "/admin/accounts/user/" in administrators
 
 
-def dcim_form(**changes: Any) -> dict[str, Any]:
-    return {"name": "NetBox", "type": "netbox", "base_url": "http://netbox:8000", **changes}
-
-
-class TestApiToken:
-    @pytest.fixture
-    def path(self) -> str:
-        row = DcimConnection.objects.create(name="NetBox", type="netbox", base_url="https://x.example", api_token=TOKEN)
-        return f"/admin/inventory/dcimconnection/{row.pk}/"
-
-    def test_token_is_shown_on_no_page(self, admin_client: Client, viewer_client: Client, path: str) -> None:
-        admin_client.post(f"{path}change/", dcim_form(name="Renamed"))
-        for client in (admin_client, viewer_client):
-            for page in ("/admin/", "/admin/inventory/dcimconnection/", f"{path}change/", f"{path}history/"):
-                assert TOKEN not in html(client.get(page))
-        assert TOKEN not in html(admin_client.get(f"{path}delete/"))
-        assert "set" in html(viewer_client.get(f"{path}change/"))
-
-    def test_empty_field_keeps_the_token(self, admin_client: Client, path: str) -> None:
-        assert admin_client.post(f"{path}change/", dcim_form()).status_code == 302
-        assert DcimConnection.objects.get().api_token == TOKEN
-
-    def test_new_token_is_stored_and_not_logged(self, admin_client: Client, path: str) -> None:
-        admin_client.post(f"{path}change/", dcim_form(new_token="brand-new"))
-        assert DcimConnection.objects.get().api_token == "brand-new"
-        assert all("brand-new" not in entry.change_message + entry.object_repr for entry in LogEntry.objects.all())
-
-    def test_token_can_be_removed(self, admin_client: Client, path: str) -> None:
-        admin_client.post(f"{path}change/", dcim_form(remove_token="on"))
-        assert DcimConnection.objects.get().api_token is None
-        assert "not set" in html(admin_client.get(f"{path}change/"))
-
-    def test_invalid_form_does_not_show_the_entered_token(self, admin_client: Client, path: str) -> None:
-        form = dcim_form(base_url="ftp://x", new_token="typed-just-now", remove_token="on")
-        response = admin_client.post(f"{path}change/", form)
-        assert response.context["adminform"].errors == {
-            "base_url": ["Enter a URL that begins with http:// or https://."],
-            "remove_token": ["Enter a new token or remove the current one, not both."],
-        }
-        assert "typed-just-now" not in html(response)  # type: ignore[arg-type]
-
-    @pytest.mark.usefixtures("path")
-    @pytest.mark.parametrize("lookup", ["api_token__startswith", "api_token"])
-    def test_token_cannot_be_filtered_by(self, admin_client: Client, lookup: str) -> None:
-        assert admin_client.get(f"/admin/inventory/dcimconnection/?{lookup}=n").status_code == 400
-
-    def test_add_page_stores_the_token(self, editor_client: Client) -> None:
-        response = editor_client.post("/admin/inventory/dcimconnection/add/", dcim_form(new_token="first"))
-        assert response.status_code == 302
-        assert DcimConnection.objects.get().api_token == "first"
-
-
-def test_specification_list_shows_the_catalogue_model(admin_client: Client) -> None:
-    model = make_device().model
-    assert str(model) in html(admin_client.get("/admin/inventory/devicespecification/"))
-    assert DeviceSpecification.objects.get().migrated_to_model == model
-
-
 def test_second_page_of_device_list_has_rows_in_order(admin_client: Client) -> None:
     model = make_model()
     for number in range(60):
@@ -476,3 +416,26 @@ def test_form_to_add_a_row_shows_no_times_of_it(admin_client: Client, name: str)
 def test_page_of_a_row_shows_its_times(admin_client: Client) -> None:
     page = html(admin_client.get(f"/admin/inventory/brand/{Brand.objects.create(name='Acme', slug='acme').pk}/change/"))
     assert ">Created</label>" in page
+
+
+class TestLegacyFields:
+    """What HomeRack 1.0.1 stored and HomeRack does not use."""
+
+    FIELDS: ClassVar = {"source": "manual", "specifications": [{"id": 3, "source_url": "<b>x</b>"}]}
+
+    def test_page_shows_them_escaped_and_keeps_them(self, editor_client: Client) -> None:
+        model = make_model(legacy_fields=self.FIELDS)
+        path = f"/admin/inventory/devicemodel/{model.pk}/change/"
+        page = html(editor_client.get(path))
+        for text in ("Legacy fields", "<dt>source url</dt><dd>&lt;b&gt;x&lt;/b&gt;</dd>", "<dd>manual</dd>"):
+            assert text in page
+        sent = {"name": "New", "brand": model.brand_id, "device_type": model.device_type_id, "height_u": 1}
+        assert editor_client.post(path, {**sent, "legacy_fields": "{}"}).status_code == 302
+        model.refresh_from_db()
+        assert (model.name, model.legacy_fields) == ("New", self.FIELDS)
+
+    @pytest.mark.parametrize("empty", [None, {}])
+    def test_page_of_a_row_without_them_does_not_mention_them(self, admin_client: Client, empty: Any) -> None:
+        model = make_model(legacy_fields=empty)
+        assert "Legacy fields" not in html(admin_client.get(f"/admin/inventory/devicemodel/{model.pk}/change/"))
+        assert "Legacy fields" not in html(admin_client.get("/admin/inventory/devicemodel/add/"))

@@ -13,7 +13,7 @@ from homerack.inventory.models import Cable
 from tests.inventory.factories import connect, make_device
 
 pytestmark = pytest.mark.django_db
-HEADER = ["From device", "From port", "To device", "To port", "Type", "Length (m)", "Routing", "Required category"]
+HEADER = ["From device", "From port", "To device", "To port", "Type", "Length (m)", "Routing"]
 
 
 def export(client: Client) -> StreamingHttpResponse:
@@ -34,8 +34,8 @@ def test_viewers_get_the_selected_cables(viewer_client: Client) -> None:
     assert not text.startswith("\ufeff")
     assert list(csv.reader(io.StringIO(text, newline=""))) == [
         HEADER,
-        ["nas, left", "eth0", 'switch "top"', "1", "Fiber, single-mode", "2.5", "direct", ""],
-        ['switch "top"', "", "nas, left", "", "Cat6", "", "direct", ""],
+        ["nas, left", "eth0", 'switch "top"', "1", "Fiber, single-mode", "2.5", "direct"],
+        ['switch "top"', "", "nas, left", "", "Cat6", "", "direct"],
     ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection
 
-from homerack.inventory.models import Brand, Cable, Device, DeviceModel, DeviceSpecification, Rack, RackPosition
+from homerack.inventory.models import Brand, Cable, Device, DeviceModel, Rack, RackPosition
 from tests.inventory.factories import connect, make_device, make_model, make_rack, make_type, place
 
 pytestmark = pytest.mark.django_db
@@ -59,11 +59,6 @@ class TestWidthAndDepth:
 
     def test_device_of_unknown_depth_is_accepted(self) -> None:
         assert place(make_device(depth_mm=None), make_rack(depth_mm=100)).pk
-
-    def test_size_without_model_value_comes_from_the_specification(self) -> None:
-        device = make_device("srv", depth_mm=None)
-        DeviceSpecification.objects.filter(pk=device.specification_id).update(depth_mm=900)
-        assert "device" in refusal(place, Device.objects.get(), make_rack(depth_mm=700))
 
 
 class TestOverlap:
@@ -137,12 +132,6 @@ class TestLaterChanges:
             "high needs U2 to U3, but low is at U1 to U2. 1 more device does not fit.",
             "low needs U1 to U2, but high is at U2 to U3. 1 more device does not fit.",
         }
-
-    def test_specification_change_without_effect_is_accepted(self) -> None:
-        device = make_device(depth_mm=500)
-        place(device, make_rack(depth_mm=700))
-        device.specification.depth_mm = 900
-        device.specification.save()
 
     def test_changing_to_a_model_that_does_not_fit_is_refused(self) -> None:
         device = make_device("nas")
@@ -236,46 +225,14 @@ class TestCatalogue:
         assert refusal(model.save) == {"airflow_pattern": ["Value 'sideways' is not a valid choice."]}
 
 
-class TestSpecifications:
-    def test_specification_is_created_from_the_model(self) -> None:
-        device = make_device(height_u=2, weight_kg=7.5, typical_ports={"sfp": 4})
-        made = device.specification
-        assert (made.brand, made.model, made.height_u, made.weight_kg) == ("Acme", device.model_name, 2, 7.5)
-        assert (made.typical_ports, made.migrated_to_model, made.migration_status) == (
-            {"sfp": 4},
-            device.model,
-            "completed",
-        )
+class TestDevices:
+    def test_device_without_a_model_is_refused(self) -> None:
+        assert refusal(Device.objects.create, custom_name="box") == {"model": ["This field cannot be null."]}
 
-    def test_specification_is_shared_by_devices_of_a_model(self) -> None:
-        first = make_device()
-        second = Device.objects.create(custom_name="second", model=first.model)
-        assert second.specification == first.specification
-
-    def test_specification_follows_a_changed_model(self) -> None:
-        device, other = make_device(), make_model(name="Other")
-        device.model = other
-        device.save()
-        assert (device.specification.migrated_to_model, device.model_name) == (other, "Other")
-
-    def test_specification_follows_with_update_fields(self) -> None:
-        device, other = make_device(), make_model(name="Other")
-        device.model = other
-        device.save(update_fields=["model"])
-        device.refresh_from_db()
-        assert (device.specification.migrated_to_model, device.model_name) == (other, "Other")
-
-    def test_chosen_specification_stays_when_the_model_changes(self) -> None:
-        own = DeviceSpecification.objects.create(brand="Home", model="made", height_u=1)
-        device = Device.objects.create(custom_name="box", specification=own)
-        assert (device.brand_name, device.model_name) == ("Home", "made")
-        device.model = make_model()
-        device.save()
-        assert device.specification == own
-
-    def test_a_device_needs_a_model_or_a_specification(self) -> None:
-        message = {"model": ["Choose a model, or a specification for a device without a catalogue model."]}
-        assert refusal(Device.objects.create, custom_name="box") == message
+    def test_device_without_a_model_is_refused_at_a_position(self) -> None:
+        """As a form does that has an error at the model."""
+        position = RackPosition(device=Device(custom_name="box"), rack=make_rack(), start_u=1)
+        assert position.placement.size.height_u == 0
 
 
 class TestBudgets:
@@ -324,7 +281,7 @@ class TestDeleting:
 
     def test_deleting_a_model_in_use_is_refused(self) -> None:
         device = make_device()
-        for needed in (device.model, device.specification, Brand.objects.get()):
+        for needed in (device.model, Brand.objects.get()):
             with pytest.raises(Exception, match="Cannot delete some instances"):
                 needed.delete()
 

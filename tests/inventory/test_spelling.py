@@ -8,7 +8,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.test import Client
 
 from homerack.accounts.models import User
-from homerack.inventory.models import Brand, DcimConnection, Device, DeviceModel, DeviceType, Rack
+from homerack.inventory.models import Brand, Device, DeviceModel, DeviceType, Rack
 from tests.inventory.factories import connect, place
 
 pytestmark = pytest.mark.django_db
@@ -20,18 +20,17 @@ INVENTORY = [model for model in admin.site._registry if model._meta.app_label ==
 
 @pytest.fixture
 def rows(admin_user: User) -> None:
-    kind = DeviceType.objects.create(name=f"{WORD} recorder", slug=WORD, icon=WORD, description=WORD)
-    brand = Brand.objects.create(name=WORD, slug=WORD, headquarters=WORD, fetch_source=WORD)
+    kind = DeviceType.objects.create(name=f"{WORD} recorder", slug=WORD, description=WORD)
+    brand = Brand.objects.create(name=WORD, slug=WORD, description=WORD, legacy_fields={WORD: WORD})
     ports = {f"{WORD}_ports": 2}
     model = DeviceModel.objects.create(
-        name=WORD, variant=WORD, brand=brand, device_type=kind, typical_ports=ports, source=WORD, mounting_type=WORD
+        name=WORD, variant=WORD, brand=brand, device_type=kind, typical_ports=ports, mounting_type=WORD
     )
     texts = {"model": model, "serial_number": WORD, "notes": WORD}
     one, two = (Device.objects.create(custom_name=f"{WORD} {side}", **texts) for side in ("left", "right"))
-    rack = Rack.objects.create(name=WORD, location=f"{WORD} room", cooling_type=WORD)
+    rack = Rack.objects.create(name=WORD, location=f"{WORD} room")
     place(one, rack, 1)
-    connect(one, two, from_port=f"{WORD} 1", to_port=f"{WORD} 2", cable_category_required=WORD)
-    DcimConnection.objects.create(name=WORD, type="netbox", base_url=f"https://{WORD}.example", sync_status=WORD)
+    connect(one, two, from_port=f"{WORD} 1", to_port=f"{WORD} 2")
     LogEntry.objects.log_actions(admin_user.pk, [rack], CHANGE, f"Renamed to {WORD}.")
 
 

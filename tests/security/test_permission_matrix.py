@@ -23,7 +23,6 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, path
 
 from homerack.accounts.models import User
-from homerack.inventory.models import DcimConnection, DeviceSpecification
 from ops.admin import backup_actions, decide
 from ops.admin.run_status import status_link
 from ops.errors import PreconditionFailed
@@ -138,10 +137,8 @@ FOR_ADMINISTRATORS = Rights(view=ADMINISTRATORS, add=ADMINISTRATORS, change=ADMI
 MODELS = {
     "inventory_brand": INVENTORY,
     "inventory_cable": INVENTORY,
-    "inventory_dcimconnection": INVENTORY,
     "inventory_device": INVENTORY,
     "inventory_devicemodel": INVENTORY,
-    "inventory_devicespecification": INVENTORY,
     "inventory_devicetype": INVENTORY,
     "inventory_rack": INVENTORY,
     "ops_backup": Rights(view=WATCH, delete=ADMINISTRATORS),
@@ -240,8 +237,6 @@ def make_rows() -> dict[str, str]:
     device = make_device("one")
     connect(device, make_device("two"))
     place(device, make_rack())
-    DcimConnection.objects.create(name="dcim", type="netbox", base_url="https://dcim.example.org")
-    DeviceSpecification.objects.create(brand="Acme", model="One")
     User.objects.create_user("target@example.com")
     AccessAttempt.objects.create(username="name:somebody", ip_address="192.0.2.1", failures_since_start=1)
     add_suspicious_backup()

@@ -5,6 +5,6 @@ import django_stubs_ext
 # Makes `ModelAdmin[Rack]` legal at run time.
 django_stubs_ext.monkeypatch()
 
-from homerack.inventory.admin import cables, catalogue, dcim, devices, racks  # noqa: E402
+from homerack.inventory.admin import cables, catalogue, devices, racks  # noqa: E402
 
-__all__ = ["cables", "catalogue", "dcim", "devices", "racks"]
+__all__ = ["cables", "catalogue", "devices", "racks"]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from django import forms
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.paginator import Page, Paginator
 from django.core.validators import URLValidator
@@ -13,7 +13,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from unfold.admin import ModelAdmin, TabularInline
@@ -29,10 +29,15 @@ ParentT = TypeVar("ParentT", bound=models.Model)
 # Django 5.2 warns where the scheme of an address typed without one is left to it.
 FORMFIELDS: Mapping[Any, Mapping[str, Any]] = {models.URLField: {"assume_scheme": "https"}}
 TIMES = ("created_at", "updated_at"), "last_updated"
-NO_ADDRESS = (
-    "This is not a web address. HomeRack keeps it until you enter another one. HomeRack 1.0.1 stored the paths of"
-    " uploaded files here."
+LEGACY_FIELDS = (
+    "Legacy fields",
+    {
+        "fields": ("legacy_values",),
+        "description": "HomeRack 1.0.1 stored these values. HomeRack keeps them, and does not use them.",
+        "classes": ("collapse",),
+    },
 )
+NO_ADDRESS = "This is not a web address. HomeRack keeps it until you enter another one."
 
 
 class InventoryForm(forms.ModelForm[ModelT]):
@@ -144,9 +149,18 @@ class InventoryAdmin(SafeAutocompletes, ModelAdmin[ModelT]):
         return null_boolean_switch(db_field, options) or super().formfield_for_dbfield(db_field, request, **options)
 
     def get_fieldsets(self, request: HttpRequest, obj: ModelT | None = None) -> Any:
-        """Without the times of the row, which a form to add one has not made yet."""
+        """Without the times of the row, which a form to add one has not made yet; with its legacy fields, if any."""
         found = super().get_fieldsets(request, obj)
-        return found if obj else without_times(found)
+        if obj is None:
+            return without_times(found)
+        return [*found, LEGACY_FIELDS] if getattr(obj, "legacy_fields", None) else found
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ModelT | None = None) -> Any:
+        return (*super().get_readonly_fields(request, obj), "legacy_values")
+
+    @admin.display(description="values")
+    def legacy_values(self, row: ModelT) -> SafeString:
+        return legacy_list(getattr(row, "legacy_fields", None))
 
     def changeform_view(
         self,
@@ -197,12 +211,21 @@ def count_of(rows: QuerySet[Any], *, by: str) -> Coalesce:
     return Coalesce(Subquery(counted), 0)
 
 
-def type_badge(device_type: DeviceType | None) -> SafeString | str:
+def type_badge(device_type: DeviceType) -> SafeString:
     """A dot in the colour of the type, and its name."""
-    if device_type is None:
-        return "–"
     dot = '<svg class="type-dot" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="4" fill="{}"/></svg>'
     return format_html('<span class="type-badge">' + dot + "{}</span>", safe_color(device_type.color), device_type.name)
+
+
+def legacy_list(value: Any) -> SafeString:
+    """`value`, as JSON has it, as nested lists of names and values."""
+    if isinstance(value, dict):
+        pairs = ((name.replace("_", " "), legacy_list(found)) for name, found in value.items())
+        return format_html('<dl class="legacy-values">{}</dl>', format_html_join("", "<dt>{}</dt><dd>{}</dd>", pairs))
+    if isinstance(value, list):
+        rows = ((legacy_list(found),) for found in value)
+        return format_html('<ul class="legacy-rows">{}</ul>', format_html_join("", "<li>{}</li>", rows))
+    return format_html("{}", "–" if value is None else value)
 
 
 def number(value: float | None, unit: str = "") -> str:

@@ -59,7 +59,7 @@ class CableAdmin(InventoryAdmin[Cable]):
     needed_first = "A cable connects two devices. Add the devices first."
     fieldsets = (
         (None, {"fields": ("from_device", "from_port", "to_device", "to_port")}),
-        ("Cable", {"fields": (("cable_type", "cable_category_required"), ("calculated_length_m", "routing_path"))}),
+        ("Cable", {"fields": ("cable_type", ("calculated_length_m", "routing_path"))}),
     )
 
     @admin.display(description="from", ordering="from_device__custom_name")

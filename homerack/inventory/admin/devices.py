@@ -81,7 +81,16 @@ class IncomingCableInline(InventoryInline[Cable, Device]):
 
 @admin.register(Device)
 class DeviceAdmin(InventoryAdmin[Device]):
-    list_display = ("custom_name", "kind", "type_label", "position", "cables_count", "frequency", "serial_number")
+    list_display = (
+        "custom_name",
+        "type_label",
+        "brand",
+        "model_label",
+        "position",
+        "cables_count",
+        "frequency",
+        "serial_number",
+    )
     list_filter = (
         "model__device_type",
         MountedFilter,
@@ -91,12 +100,19 @@ class DeviceAdmin(InventoryAdmin[Device]):
     )
     needed_first = "A device has a model. Add its device type, its brand and its model first."
     show_full_result_count = False
-    search_fields = ("custom_name", "serial_number", "brand_name", "model_name", "notes")
-    autocomplete_fields = ("model", "specification")
+    search_fields = (
+        "custom_name",
+        "serial_number",
+        "model__brand__name",
+        "model__name",
+        "model__variant",
+        "notes",
+    )
+    autocomplete_fields = ("model",)
     readonly_fields = ("dimensions", "ports")
     inlines = (DevicePositionInline, OutgoingCableInline, IncomingCableInline)
     fieldsets = (
-        (None, {"fields": (("custom_name", "serial_number"), "model", "specification", "access_frequency", "notes")}),
+        (None, {"fields": (("custom_name", "serial_number"), "model", "access_frequency", "notes")}),
         ("Hardware", {"fields": ("dimensions", "ports")}),
     )
 
@@ -107,7 +123,7 @@ class DeviceAdmin(InventoryAdmin[Device]):
         return (
             super()
             .get_queryset(request)
-            .select_related("model__brand", "model__device_type", "specification")
+            .select_related("model__brand", "model__device_type")
             .annotate(
                 cables_count=outgoing + incoming,
                 rack_name=Subquery(positions.values("rack__name")[:1]),
@@ -120,13 +136,17 @@ class DeviceAdmin(InventoryAdmin[Device]):
         for position in form.instance.positions.select_related("rack"):
             show_warnings(request, position.rack)
 
-    @admin.display(description="model", ordering="brand_name")
-    def kind(self, device: Device) -> str:
-        return device.kind
-
     @admin.display(description="type", ordering="model__device_type__name")
-    def type_label(self, device: Device) -> SafeString | str:
-        return type_badge(device.device_type)
+    def type_label(self, device: Device) -> SafeString:
+        return type_badge(device.model.device_type)
+
+    @admin.display(description="brand", ordering="model__brand__name")
+    def brand(self, device: Device) -> str:
+        return device.model.brand.name
+
+    @admin.display(description="model", ordering="model__name")
+    def model_label(self, device: Device) -> str:
+        return device.model.name_and_variant
 
     @admin.display(description="position", ordering="rack_name")
     def position(self, device: Device) -> str:
@@ -147,20 +167,21 @@ class DeviceAdmin(InventoryAdmin[Device]):
 
     @admin.display(description="dimensions")
     def dimensions(self, device: Device) -> str:
-        if not device.specification_id and device.model is None:
+        if not device.model_id:
             return "–"
+        model = device.model
         known = (
-            number(device.size.height_u, "U"),
-            device.size.width and f"{device.size.width} wide",
-            device.size.depth_mm and f"{device.size.depth_mm:g} mm deep",
-            number(device.effective("weight_kg"), "kg"),
-            number(device.effective("power_watts"), "W"),
+            number(model.height_u, "U"),
+            model.width_type and f"{model.width_type} wide",
+            model.depth_mm and f"{model.depth_mm:g} mm deep",
+            number(model.weight_kg, "kg"),
+            number(model.power_watts, "W"),
         )
         return ", ".join(part for part in known if part and part != "–")
 
     @admin.display(description="ports")
     def ports(self, device: Device) -> SafeString | str:
-        ports = device.effective("typical_ports") if device.specification_id or device.model else None
+        ports = device.model.typical_ports if device.model_id else None
         if not isinstance(ports, dict) or not ports:
             return "–"
         rows = ((count, kind.replace("_", " ")) for kind, count in ports.items())

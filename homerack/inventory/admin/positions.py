@@ -88,7 +88,7 @@ class RackPositionInline(InventoryInline[RackPosition, Rack]):
 
     @admin.display(description="Model")
     def kind(self, position: RackPosition) -> str:
-        return position.device.kind if position.pk else "–"
+        return str(position.device.model) if position.pk else "–"
 
 
 class DevicePositionForm(InventoryForm[RackPosition]):

@@ -34,11 +34,7 @@ class RackAdmin(InventoryAdmin[Rack]):
         (
             "Cooling",
             {
-                "fields": (
-                    ("cooling_type", "airflow_cfm"),
-                    "cooling_capacity_btu",
-                    ("ambient_temp_c", "max_inlet_temp_c"),
-                ),
+                "fields": ("cooling_capacity_btu", ("ambient_temp_c", "max_inlet_temp_c")),
                 "classes": ("collapse",),
             },
         ),

@@ -14,12 +14,10 @@ from homerack.inventory.models import (
     Cable,
     Device,
     DeviceModel,
-    DeviceSpecification,
     DeviceType,
     Rack,
     RackPosition,
 )
-from homerack.inventory.models.choices import Confidence
 
 ModelKey = tuple[str, str, str | None]
 """The slug of a brand, and the name and variant of one of its models."""
@@ -31,7 +29,7 @@ def is_empty() -> bool:
     """Whether there are neither users nor an inventory. With users, the inventory may be empty on purpose."""
     if get_user_model().objects.exists():
         return False
-    tables = (DeviceType, Brand, DeviceModel, DeviceSpecification, Device, Rack, Cable)
+    tables = (DeviceType, Brand, DeviceModel, Device, Rack, Cable)
     return not any(table.objects.exists() for table in tables)
 
 
@@ -48,11 +46,9 @@ def load_demo() -> Mapping[str, int]:
 def load_types(added: Counter[str]) -> dict[str, DeviceType]:
     """The types by slug."""
     types = DeviceType.objects.in_bulk(field_name="slug")
-    for name, slug, icon, color, description in TYPES:
+    for name, slug, color, description in TYPES:
         if slug not in types:
-            types[slug] = DeviceType.objects.create(
-                name=name, slug=slug, icon=icon, color=color, description=description
-            )
+            types[slug] = DeviceType.objects.create(name=name, slug=slug, color=color, description=description)
             added["device types"] += 1
     return types
 
@@ -60,11 +56,9 @@ def load_types(added: Counter[str]) -> dict[str, DeviceType]:
 def load_brands(added: Counter[str]) -> dict[str, Brand]:
     """The brands by slug."""
     brands = Brand.objects.in_bulk(field_name="slug")
-    for name, slug, website, founded, headquarters in BRANDS:
+    for name, slug, website, description in BRANDS:
         if slug not in brands:
-            brands[slug] = Brand.objects.create(
-                name=name, slug=slug, website=website, founded_year=founded, headquarters=headquarters
-            )
+            brands[slug] = Brand.objects.create(name=name, slug=slug, website=website, description=description)
             added["brands"] += 1
     return brands
 
@@ -91,8 +85,6 @@ def load_models(
             heat_output_btu=round(watts * BTU_PER_WATT, 1),
             airflow_pattern=airflow,
             typical_ports=ports,
-            source="demo",
-            confidence=Confidence.HIGH,
         )
         added["models"] += 1
     return models

@@ -2,33 +2,33 @@
 
 from homerack.inventory.models.choices import Airflow, Width
 
-# name, short name, icon, colour, description
+# name, short name, colour, description
 TYPES = (
-    ("Server", "server", "🖥️", "#2563EB", "Runs programs"),
-    ("Switch", "switch", "🔀", "#047857", "Connects devices to a network"),
-    ("Router", "router", "📡", "#7C3AED", "Connects networks"),
-    ("Firewall", "firewall", "🛡️", "#DC2626", "Filters network traffic"),
-    ("Storage", "storage", "💾", "#B45309", "Stores data: disks, shelves, tapes"),
-    ("PDU", "pdu", "⚡", "#EAB308", "Distributes power within a rack"),
-    ("UPS", "ups", "🔋", "#4D7C0F", "Supplies power during outages"),
-    ("Patch panel", "patch_panel", "🔌", "#0E7490", "Terminates the cables in the walls"),
-    ("Other", "other", "📦", "#64748B", "Consoles, shelves and everything else"),
+    ("Server", "server", "#2563EB", "Runs programs"),
+    ("Switch", "switch", "#047857", "Connects devices to a network"),
+    ("Router", "router", "#7C3AED", "Connects networks"),
+    ("Firewall", "firewall", "#DC2626", "Filters network traffic"),
+    ("Storage", "storage", "#B45309", "Stores data: disks, shelves, tapes"),
+    ("PDU", "pdu", "#EAB308", "Distributes power within a rack"),
+    ("UPS", "ups", "#4D7C0F", "Supplies power during outages"),
+    ("Patch panel", "patch_panel", "#0E7490", "Terminates the cables in the walls"),
+    ("Other", "other", "#64748B", "Consoles, shelves and everything else"),
 )
 
-# name, short name, website, founded, headquarters
+# name, short name, website, description
 BRANDS = (
-    ("Arvida Networks", "arvida", "https://arvida.example", 1998, "Tampere, Finland"),
-    ("Brannock Electric", "brannock", "https://brannock.example", 1931, "Sheffield, United Kingdom"),
-    ("Halden Systems", "halden", "https://halden.example", 2004, "Halden, Norway"),
-    ("Kestrel Compute", "kestrel", "https://kestrel.example", 2009, "Austin, Texas, USA"),
-    ("Lumenrack", "lumenrack", "https://lumenrack.example", 1987, "Graz, Austria"),
-    ("Merrow Data", "merrow", "https://merrow.example", 1979, "Galway, Ireland"),
-    ("Nimbus Forge", "nimbus-forge", "https://nimbusforge.example", 2016, "Porto, Portugal"),
-    ("Orbis Storage", "orbis", "https://orbis.example", 2001, "Taichung, Taiwan"),
-    ("Pike Industrial", "pike", "https://pike.example", 1954, "Linz, Austria"),
-    ("Quillon", "quillon", "https://quillon.example", 1993, "Lyon, France"),
-    ("Sable & Finch", "sable-finch", "https://sablefinch.example", 2018, "Bristol, United Kingdom"),
-    ("Tessera Micro", "tessera", "https://tessera.example", 1996, "San Jose, California, USA"),
+    ("Arvida Networks", "arvida", "https://arvida.example", "From Tampere, Finland. Founded in 1998."),
+    ("Brannock Electric", "brannock", "https://brannock.example", "From Sheffield, United Kingdom. Founded in 1931."),
+    ("Halden Systems", "halden", "https://halden.example", "From Halden, Norway. Founded in 2004."),
+    ("Kestrel Compute", "kestrel", "https://kestrel.example", "From Austin, Texas, USA. Founded in 2009."),
+    ("Lumenrack", "lumenrack", "https://lumenrack.example", "From Graz, Austria. Founded in 1987."),
+    ("Merrow Data", "merrow", "https://merrow.example", "From Galway, Ireland. Founded in 1979."),
+    ("Nimbus Forge", "nimbus-forge", "https://nimbusforge.example", "From Porto, Portugal. Founded in 2016."),
+    ("Orbis Storage", "orbis", "https://orbis.example", "From Taichung, Taiwan. Founded in 2001."),
+    ("Pike Industrial", "pike", "https://pike.example", "From Linz, Austria. Founded in 1954."),
+    ("Quillon", "quillon", "https://quillon.example", "From Lyon, France. Founded in 1993."),
+    ("Sable & Finch", "sable-finch", "https://sablefinch.example", "From Bristol, United Kingdom. Founded in 2018."),
+    ("Tessera Micro", "tessera", "https://tessera.example", "From San Jose, California, USA. Founded in 1996."),
 )
 
 FRONT, SIDE, PASSIVE = Airflow.FRONT_TO_BACK, Airflow.SIDE_TO_SIDE, Airflow.PASSIVE

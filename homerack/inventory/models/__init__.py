@@ -1,8 +1,7 @@
-"""The inventory. Tables and columns have the names of HomeRack 1.0.1, so that a migration copies rows unchanged."""
+"""The inventory. Tables and columns have the names of HomeRack 1.0.1."""
 
 from homerack.inventory.models.cabling import Cable
-from homerack.inventory.models.catalogue import Brand, DeviceModel, DeviceSpecification, DeviceType
-from homerack.inventory.models.dcim import DcimConnection
+from homerack.inventory.models.catalogue import Brand, DeviceModel, DeviceType
 from homerack.inventory.models.devices import Device
 from homerack.inventory.models.positions import RackPosition
 from homerack.inventory.models.racks import Rack
@@ -10,10 +9,8 @@ from homerack.inventory.models.racks import Rack
 __all__ = [
     "Brand",
     "Cable",
-    "DcimConnection",
     "Device",
     "DeviceModel",
-    "DeviceSpecification",
     "DeviceType",
     "Rack",
     "RackPosition",

@@ -107,6 +107,16 @@ class ValidatedModel(models.Model):
         """Called after `lock_rows`, before the rules: set the fields that follow from others."""
 
 
+class LegacyFields(models.Model):
+    """A row that may keep what HomeRack 1.0.1 stored of it and HomeRack does not use."""
+
+    legacy_fields = models.JSONField("legacy fields", null=True, blank=True, editable=False)
+    """The names and values of columns of a file of HomeRack 1.0.1; None for a row that has none."""
+
+    class Meta:
+        abstract = True
+
+
 def lock(rows: models.QuerySet[Any]) -> None:
     """Lock `rows` until the transaction ends (PostgreSQL; SQLite has a single writer).
 

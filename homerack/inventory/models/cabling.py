@@ -4,13 +4,13 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from homerack.inventory.models.base import ValidatedModel, lock, validate_positive
+from homerack.inventory.models.base import LegacyFields, ValidatedModel, lock, validate_positive
 from homerack.inventory.models.choices import CableType, RoutingPath
 from homerack.inventory.models.devices import Device
 from homerack.ordering import Alphabetical
 
 
-class Cable(ValidatedModel):
+class Cable(LegacyFields, ValidatedModel):
     """One cable. A port takes one; ports without a name are not looked at."""
 
     from_device = models.ForeignKey(
@@ -22,7 +22,6 @@ class Cable(ValidatedModel):
     cable_type = models.CharField(
         "type", max_length=20, choices=CableType, default=CableType.CAT6, null=True, blank=True
     )
-    cable_category_required = models.CharField("required category", null=True, blank=True)
     calculated_length_m = models.FloatField("length (m)", null=True, blank=True, validators=[validate_positive])
     routing_path = models.CharField(
         "routing", max_length=20, choices=RoutingPath, default=RoutingPath.DIRECT, null=True, blank=True

@@ -15,30 +15,19 @@ class Width(models.TextChoices):
 
 
 class Airflow(models.TextChoices):
+    """Those of HomeRack 1.0.1, and what NetBox's library of device types has in addition."""
+
     FRONT_TO_BACK = "front_to_back", "front to back"
     BACK_TO_FRONT = "back_to_front", "back to front"
+    LEFT_TO_RIGHT = "left_to_right", "left to right"
+    RIGHT_TO_LEFT = "right_to_left", "right to left"
     SIDE_TO_SIDE = "side_to_side", "side to side"
+    SIDE_TO_BACK = "side_to_back", "side to back"
+    BACK_TO_SIDE = "back_to_side", "back to side"
+    BOTTOM_TO_TOP = "bottom_to_top", "bottom to top"
+    TOP_TO_BOTTOM = "top_to_bottom", "top to bottom"
     PASSIVE = "passive", "passive"
-
-
-class Source(models.TextChoices):
-    MANUFACTURER_SPEC = "manufacturer_spec", "manufacturer"
-    WEB_FETCHED = "web_fetched", "web"
-    COMMUNITY = "community", "community"
-    USER_CUSTOM = "user_custom", "entered manually"
-
-
-class Confidence(models.TextChoices):
-    HIGH = "high", "high"
-    MEDIUM = "medium", "medium"
-    LOW = "low", "low"
-
-
-class MigrationStatus(models.TextChoices):
-    PENDING = "pending", "pending"
-    IN_PROGRESS = "in_progress", "in progress"
-    COMPLETED = "completed", "completed"
-    FAILED = "failed", "failed"
+    MIXED = "mixed", "mixed"
 
 
 class AccessFrequency(models.TextChoices):
@@ -62,9 +51,3 @@ class RoutingPath(models.TextChoices):
     DIRECT = "direct", "direct"
     CABLE_TRAY = "cable_tray", "cable tray"
     CONDUIT = "conduit", "conduit"
-
-
-class DcimType(models.TextChoices):
-    NETBOX = "netbox", "NetBox"
-    RACKTABLES = "racktables", "RackTables"
-    RALPH = "ralph", "Ralph"

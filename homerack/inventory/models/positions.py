@@ -87,9 +87,7 @@ class RackPosition(ValidatedModel):
 
 def with_sizes(positions: models.QuerySet[RackPosition]) -> models.QuerySet[RackPosition]:
     """`positions` with everything that determines the sizes of their devices, in one query."""
-    return positions.select_related(
-        "rack", "device__model__brand", "device__model__device_type", "device__specification"
-    )
+    return positions.select_related("rack", "device__model__brand", "device__model__device_type")
 
 
 def changed_dimensions(row: ValidatedModel, fields: Mapping[Dimension, str]) -> set[Dimension]:
@@ -98,19 +96,19 @@ def changed_dimensions(row: ValidatedModel, fields: Mapping[Dimension, str]) -> 
     return {dimension for dimension, field in fields.items() if field in changed}
 
 
-def validate_placements(hardware: ValidatedModel, *, device_field: str, fields: Mapping[Dimension, str]) -> None:
-    """Raise ValidationError if devices no longer fit into their racks with the changed size of `hardware`.
+def validate_placements(model: Any, fields: Mapping[Dimension, str]) -> None:
+    """Raise ValidationError if devices no longer fit into their racks with the changed size of their `model`.
 
-    `device_field` is the foreign key of devices to `hardware`. Violations that existed before the change are
-    accepted, so that rows of a legacy file can be corrected one after the other.
+    Violations that existed before the change are accepted, so that rows of a legacy file can be corrected one after
+    the other.
     """
-    dimensions = changed_dimensions(hardware, fields)
+    dimensions = changed_dimensions(model, fields)
     if not dimensions:
         return
-    affected = list(with_sizes(RackPosition.objects.filter(**{f"device__{device_field}": hardware})))
+    affected = list(with_sizes(RackPosition.objects.filter(device__model=model)))
     before = find_violations(affected)
     for position in affected:
-        setattr(position.device, device_field, hardware)
+        position.device.model = model
     resized = {position.pk: position for position in affected}
     after = find_violations(affected, dimensions=dimensions, replacements=resized)
     raise_placement_errors([error for error in after if error not in before], fields)

@@ -6,7 +6,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from homerack.inventory.capacity import Capacity
-from homerack.inventory.models.base import ValidatedModel, lock, validate_not_negative, validate_positive
+from homerack.inventory.models.base import LegacyFields, ValidatedModel, lock, validate_not_negative, validate_positive
 from homerack.inventory.models.choices import Width
 from homerack.inventory.models.positions import (
     RackPosition,
@@ -22,7 +22,7 @@ FIELDS = {Dimension.HEIGHT: "total_height_u", Dimension.WIDTH: "width_inches", D
 """The field of a rack's form that shows an error of each kind."""
 
 
-class Rack(ValidatedModel):
+class Rack(LegacyFields, ValidatedModel):
     """A rack or cabinet."""
 
     name = models.CharField("name")
@@ -54,13 +54,11 @@ class Rack(ValidatedModel):
     max_power_watts = models.FloatField(
         "power budget (W)", default=5000.0, null=True, blank=True, validators=[validate_positive]
     )
-    cooling_type = models.CharField("cooling", default="front-to-back", null=True, blank=True)
     cooling_capacity_btu = models.FloatField(
         "cooling capacity (BTU/h)", default=17000.0, null=True, blank=True, validators=[validate_not_negative]
     )
     ambient_temp_c = models.FloatField("ambient temperature (°C)", default=22.0, null=True, blank=True)
     max_inlet_temp_c = models.FloatField("maximum inlet temperature (°C)", default=27.0, null=True, blank=True)
-    airflow_cfm = models.FloatField("airflow (CFM)", null=True, blank=True, validators=[validate_not_negative])
 
     class Meta:
         db_table = "racks"
@@ -84,7 +82,7 @@ class Rack(ValidatedModel):
         devices = [position.device for position in positions]
         used_units = {unit for position in positions for unit in position.placement.units}
         power = [device.power_draw_watts for device in devices]
-        weight = [device.effective("weight_kg") for device in devices]
+        weight = [device.model.weight_kg for device in devices]
         return [
             Capacity(name="Space", used=len(used_units), limit=self.total_height_u, unit="U", warns=False),
             capacity_of("Power", power, self.max_power_watts, "W"),

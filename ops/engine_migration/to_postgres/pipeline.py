@@ -35,6 +35,7 @@ from ops.engine_migration.prepared import (
     PreparedFile,
     RowsRefused,
 )
+from ops.engine_migration.prepared_tables import prepare_tables
 from ops.engine_migration.quarantine import rows_of_file, write_quarantine
 from ops.engine_migration.refusals import with_refused
 from ops.engine_migration.result import MigratedTable, MigrationResult
@@ -116,25 +117,27 @@ def prepare(
 def make_plan(
     snapshot: Snapshot, *, postgres: ConnectionInfo, legacy: LegacyFormat | None, options: MigrationOptions
 ) -> Plan:
-    with (
-        override_database(sqlite_wrapper(snapshot.uri)) as wrapper,
-        contextlib.closing(connect(snapshot)) as connection,
-    ):
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    with override_database(sqlite_wrapper(snapshot.uri)) as wrapper:
+        with contextlib.closing(connect(snapshot)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         is_own_format = "django_migrations" in tables
         if is_own_format:
+            legacy = None
             check_migrations(wrapper, snapshot.source)
         elif not legacy or not legacy.signature or not legacy.signature <= tables:
             raise unknown_format(snapshot.source, tables, legacy)
-        return Planner(
-            connection=connection,
-            sqlite=wrapper,
-            postgres=postgres.wrapper(),
-            legacy=None if is_own_format else legacy,
-            zone=source_zone(wrapper, options.zone),
-            strip_nul=options.strip_nul,
-            skip=options.skip_tables,
-        ).build()
+        reads = prepare_tables(snapshot, legacy, if_full=IF_FULL) if legacy else {}
+        with contextlib.closing(connect(snapshot)) as connection:
+            return Planner(
+                connection=connection,
+                sqlite=wrapper,
+                postgres=postgres.wrapper(),
+                legacy=legacy,
+                zone=source_zone(wrapper, options.zone),
+                strip_nul=options.strip_nul,
+                skip=options.skip_tables,
+                reads=reads,
+            ).build()
 
 
 def unknown_format(path: Path, tables: set[str], legacy: LegacyFormat | None) -> PreconditionFailed:

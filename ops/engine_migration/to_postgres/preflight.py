@@ -4,7 +4,7 @@ import array
 import contextlib
 import sqlite3
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ops.databases.sqlite.snapshot import Snapshot
 from ops.engine_migration.cell_checker import TableChecker, TableReport
@@ -54,10 +54,11 @@ def read_names(
     connection: sqlite3.Connection, table: TablePlan, column: ColumnPlan
 ) -> Generator[tuple[str, str], None, None]:
     """The primary key and the value of each row with text in `column`."""
+    read = replace(table, columns=tuple({column: None, **dict.fromkeys(map(table.column, table.key))}))
     key = ", ".join(map(quoted, table.key))
     query = (
-        f"SELECT {quoted(column.name)}, {key} FROM {rows_of(table, (column.name, *table.key))}"
-        f" WHERE typeof({quoted(column.name)}) = 'text' AND {quoted(column.name)} <> '' ORDER BY {table.row}"
+        f"SELECT {quoted(column.name)}, {key} FROM {rows_of(read)}"
+        f" WHERE typeof({quoted(column.name)}) = 'text' AND {quoted(column.name)} <> '' ORDER BY {read.row}"
     )
     for value, *keys in connection.execute(query):
         if isinstance(value, str):
