@@ -9,8 +9,8 @@ import contextlib
 import gc
 import importlib
 import json
-import logging.config
 import os
+import pkgutil
 import resource
 import runpy
 import select
@@ -32,14 +32,18 @@ from django.core.management import execute_from_command_line, get_commands, load
 from django.db import connections
 
 from ops.databases.migration_state import migrations_in_code
+from ops.management import handlers
 from tests.support.postgres import die_with_parent
 
 REQUEST = 1 << 17
 IMPORTED = (
-    *("homerack.postgresql.base", "ops.schedules.beat", "ops.tasks"),
+    *("homerack.postgresql.base", "homerack.postgresql.pool", "sqlalchemy.pool", "encodings.idna"),
+    *("health_check.base", "ops.checks", "ops.schedules.beat", "ops.tasks"),
+    *("django.core.management.commands.migrate", "django.core.management.commands.shell", "django.core.wsgi"),
     *("celery.bin.celery", "celery.apps.beat", "celery.apps.worker", "celery.worker.consumer", "celery.fixups.django"),
-    *("celery.concurrency.prefork", "celery.backends.redis", "kombu.transport.redis"),
-    *("gunicorn.app.wsgiapp", "homerack.web.gunicorn_worker"),
+    *("celery.app.control", "celery.app.events", "celery.app.log", "celery.contrib.django.task"),
+    *("celery.concurrency.prefork", "celery.backends.redis", "celery.worker.components", "kombu.transport.redis"),
+    *("gunicorn.app.wsgiapp", "gunicorn.glogging", "homerack.web.gunicorn_worker"),
 )
 """Modules that most programs, workers, beat or gunicorn import."""
 
@@ -50,7 +54,9 @@ def main(path: str) -> None:
     for command, app in get_commands().items():
         if app in {"ops", "homerack"}:
             load_command_class(app, command)
-    for module in (settings.ROOT_URLCONF, *IMPORTED):
+    handled = (handler.name for handler in pkgutil.iter_modules(handlers.__path__, f"{handlers.__name__}."))
+    middleware = (name.rpartition(".")[0] for name in settings.MIDDLEWARE)
+    for module in (settings.ROOT_URLCONF, *IMPORTED, *handled, *middleware):
         importlib.import_module(module)
     migrations_in_code()
     # Garbage collection in a fork would copy all of this process.
@@ -164,7 +170,6 @@ def read_settings_again() -> None:
         importlib.reload(importlib.import_module(module))
     settings.__dict__.clear()
     settings._wrapped = Settings(name)
-    logging.config.dictConfig(settings.LOGGING)
     # It puts its defaults into the settings when it is imported.
     importlib.reload(axes.conf)
     # As new: they keep what they have read, and the connection that Django's start has made.
