@@ -11,6 +11,7 @@ from ops import tasks
 from ops.models import Run
 from ops.runs import authorization, executor
 from tests.admin.support import add_run
+from tests.support.slow import each_once
 
 pytestmark = pytest.mark.django_db
 
@@ -85,8 +86,7 @@ def test_queued_run_starts_when_user_still_has_the_permission(started: list[Run]
     assert [request.id for request in started] == [run.pk]
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("kind", executor.OPERATIONS)
+@pytest.mark.parametrize(("kind", "loss"), each_once(list(executor.OPERATIONS), list(LOSSES)))
 def test_queued_run_fails_when_user_lost_the_permission(
     started: list[Run], monkeypatch: pytest.MonkeyPatch, kind: Run.Kind, loss: str
 ) -> None:

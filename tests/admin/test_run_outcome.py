@@ -12,10 +12,12 @@ from ops.models import Backup, Run
 from ops.utils import clock
 from tests.admin.support import add_backup, add_run, text
 from tests.admin.test_runs import RESTORED, link, path_of
+from tests.support.slow import each_once
 
 pytestmark = pytest.mark.django_db
 
 MADE = "homerack_20261101_020000.sql.gz"
+ENDS = [status for status in Run.Status if status not in {"queued", "running"}]
 FOR_ADMINISTRATORS = {Run.Kind.PREFLIGHT, Run.Kind.MIGRATION_TO_SQLITE}
 """Whose pages have more, which run-status.js fetches at the end of the run."""
 RESULTS: dict[Run.Kind, dict[str, Any]] = {
@@ -36,8 +38,7 @@ def without_tags(part: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", part)).strip()
 
 
-@pytest.mark.parametrize("kind", Run.Kind)
-@pytest.mark.parametrize("status", [status for status in Run.Status if status not in {"queued", "running"}])
+@pytest.mark.parametrize(("kind", "status"), each_once(list(Run.Kind), ENDS))
 def test_polled_status_has_all_that_the_reloaded_page_has(
     admin_client: Client, client: Client, kind: Run.Kind, status: Run.Status
 ) -> None:

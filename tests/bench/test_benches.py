@@ -12,15 +12,19 @@ import pytest
 
 from bench import document, lab_file, results
 from bench.__main__ import BENCHES
+from tests.support.slow import slow_except
 
 ROOT = Path(__file__).resolve().parents[2]
+ORDINARY = ("backup_sqlite", "copies", "suspicion")
+"""One on each kind of database, and one without."""
 GROUPS = (
+    ORDINARY,
     ("migrate", "fixtures", "migrate_back"),
-    ("backup", "backup_sqlite", "blocked", "copies"),
+    ("backup", "blocked"),
     ("connections", "console", "start"),
-    ("growth", "suspicion"),
+    ("growth",),
 )
-"""Those of a group share a server and a file."""
+"""Those of a group share a server and a file. Each program that a bench starts costs a second or two of CPU."""
 KEPT = ("PATH", "HOME")
 """What is left of the environment of a test run, in which settings, keys and a database are set."""
 
@@ -46,7 +50,7 @@ def documents() -> list[bytes]:
     return [file.read_bytes() for file in (results.FILE, *document.FILES)]
 
 
-@pytest.mark.parametrize("group", GROUPS, ids="-".join)
+@pytest.mark.parametrize("group", slow_except({"-".join(group): (group,) for group in GROUPS}, "-".join(ORDINARY)))
 def test_benches_end_with_figures_and_write_nothing_when_they_are_tiny(group: tuple[str, ...], folder: Path) -> None:
     before = documents()
     done = run_benches(folder, "--tiny", *group)

@@ -342,18 +342,6 @@ def verify_after(ready: PreparedFile, database: Database, *changes: str) -> None
         )
 
 
-def cases(named: dict[str, Any], *ordinary: str) -> list[Any]:
-    """The values as parameters of a test; those that are not `ordinary` are slow."""
-    return [
-        pytest.param(
-            *(value if isinstance(value, tuple) else (value,)),
-            id=name,
-            marks=[] if name in ordinary else [pytest.mark.slow],
-        )
-        for name, value in named.items()
-    ]
-
-
 def add_migration(monkeypatch: pytest.MonkeyPatch, *statements: str) -> None:
     """Let the project's migrations end with these statements in PostgreSQL."""
     real = target.run_migrations

@@ -14,6 +14,7 @@ from ops.errors import PreconditionFailed, VerificationFailed
 from tests.engine_migration import support
 from tests.engine_migration.support import BOOKS, Database, Outcome
 from tests.support.shared import made_once
+from tests.support.slow import slow_except
 
 # --- Triggers -----------------------------------------------------------------------------------------------
 TRIGGERS = {
@@ -268,7 +269,7 @@ def with_options(database: Database, path: str) -> Database:
 
 @pytest.mark.parametrize(
     ("path", "schema"),
-    support.cases(
+    slow_except(
         {p: (p, s) for p, s in (("app", "app"), ("app,public", "app"), ("%22My%5C%20app%22", "My app"))}, "app"
     ),
 )
@@ -297,7 +298,7 @@ def maker(database: Database) -> Iterator[Database]:
     support.server().rows(f"DROP ROLE {name}")
 
 
-@pytest.mark.parametrize("path", support.cases({p: p for p in ("app", "'nowhere', 'app'", "app, public")}, "app"))
+@pytest.mark.parametrize("path", slow_except(("app", "'nowhere', 'app'", "app, public"), "app"))
 def test_schema_of_the_search_path_of_the_role_is_created(
     library: Path, maker: Database, database: Database, path: str
 ) -> None:
@@ -308,7 +309,7 @@ def test_schema_of_the_search_path_of_the_role_is_created(
     assert maker.value("SELECT count(*) FROM otherproject_book") == 5
 
 
-@pytest.mark.parametrize("path", support.cases({p: p for p in ("app", '"My app", public', "$user, app")}, "$user, app"))
+@pytest.mark.parametrize("path", slow_except(("app", '"My app", public', "$user, app"), "$user, app"))
 def test_schema_of_the_search_path_of_the_database_is_created(
     library: Path, maker: Database, database: Database, path: str
 ) -> None:

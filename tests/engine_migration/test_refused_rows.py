@@ -10,6 +10,7 @@ import pytest
 from ops.engine_migration.to_postgres import loading
 from tests.engine_migration import support
 from tests.engine_migration.support import Database
+from tests.support.slow import slow_except
 
 letters = random.Random(3)
 LONG = "".join(chr(letters.randrange(33, 0x2FFF)) for _ in range(6000))
@@ -110,7 +111,7 @@ def put(file: Path, bad: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("statements", "bad", "column", "reason"),
-    support.cases(CASES, "check", "exclusion", "domain", "index", "unique expression", "smaller number", "two unique"),
+    slow_except(CASES, "check", "exclusion", "domain", "index", "unique expression", "smaller number", "two unique"),
 )
 def test_rows_that_only_loading_shows_are_findings(
     file: Path, migrated: Database, statements: list[str], bad: dict[str, Any], column: str, reason: str
@@ -125,7 +126,7 @@ def test_rows_that_only_loading_shows_are_findings(
     assert (*found[:3], found[5]) == ("everything", "3", column, reason)
 
 
-@pytest.mark.parametrize("case", support.cases({name: name for name in CASES}, "exclusion"))
+@pytest.mark.parametrize("case", slow_except(list(CASES), "exclusion"))
 def test_dry_run_names_rows_that_only_loading_shows(
     file: Path, database: Database, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
@@ -145,7 +146,7 @@ def test_dry_run_names_rows_that_only_loading_shows(
 SAMPLE = {name: name for name in ("index", "check", "unique expression", "foreign key", "shorter text")}
 
 
-@pytest.mark.parametrize("case", support.cases(SAMPLE, "foreign key"))
+@pytest.mark.parametrize("case", slow_except(SAMPLE, "foreign key"))
 def test_rows_that_postgresql_refuses_go_into_quarantine(
     file: Path, database: Database, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
@@ -165,7 +166,7 @@ def test_rows_that_postgresql_refuses_go_into_quarantine(
     assert case == "shorter text" or ("odd",) in database.rows(names)
 
 
-@pytest.mark.parametrize("case", support.cases(SAMPLE, "check"))
+@pytest.mark.parametrize("case", slow_except(SAMPLE, "check"))
 def test_migration_that_postgresql_refuses_changes_nothing(
     file: Path, database: Database, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
@@ -180,7 +181,7 @@ def test_migration_that_postgresql_refuses_changes_nothing(
     assert support.staging_databases(database.name) == []
 
 
-@pytest.mark.parametrize("case", support.cases(SAMPLE, "unique expression"))
+@pytest.mark.parametrize("case", slow_except(SAMPLE, "unique expression"))
 def test_role_without_createdb_gets_the_same_findings(
     file: Path, small: Database, database: Database, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
@@ -250,7 +251,7 @@ MANY: dict[str, tuple[str, int]] = {
 }
 
 
-@pytest.mark.parametrize(("statement", "count"), support.cases(MANY, "key", "two checks"))
+@pytest.mark.parametrize(("statement", "count"), slow_except(MANY, "key", "two checks"))
 def test_all_rows_that_violate_a_constraint_are_listed(
     file: Path, migrated: Database, monkeypatch: pytest.MonkeyPatch, statement: str, count: int
 ) -> None:

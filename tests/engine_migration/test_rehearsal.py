@@ -20,6 +20,7 @@ from ops.utils.progress import Progress, Stage
 from tests.engine_migration import support
 from tests.engine_migration.support import BOOKS, Database
 from tests.engine_migration.test_interruptions import start_and_stop_at
+from tests.support.slow import slow_except
 
 OID = "SELECT oid FROM pg_database WHERE datname = current_database()"
 
@@ -116,7 +117,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("statement", "message"), support.cases(BROKEN, "further column"))
+@pytest.mark.parametrize(("statement", "message"), slow_except(BROKEN, "further column"))
 def test_dry_run_fails_as_the_migration_does(
     library: Path, database: Database, monkeypatch: pytest.MonkeyPatch, statement: str, message: str
 ) -> None:

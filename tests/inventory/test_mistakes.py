@@ -7,6 +7,7 @@ from django.test import Client
 
 from homerack.inventory.models import Device, Rack, RackPosition
 from tests.inventory.factories import make_device, make_model, make_rack, place
+from tests.support.slow import slow_except
 
 pytestmark = pytest.mark.django_db
 
@@ -83,25 +84,30 @@ def save_device(client: Client, device: Device, **position: Any) -> list[dict[st
     return rows(response.context["inline_admin_formsets"][0].formset)
 
 
-@pytest.mark.parametrize(("typed", "sentence"), UNITS.items())
 class TestUnits:
+    @pytest.mark.parametrize(("typed", "sentence"), UNITS.items())
     def test_on_the_page_of_the_rack(self, editor_client: Client, rack: Rack, typed: str, sentence: str) -> None:
         row = {"device": make_device("nas").pk, "start_u": typed}
         assert save_rack(editor_client, rack, row) == [{"start_u": [sentence]}]
 
+    @pytest.mark.parametrize(("typed", "sentence"), slow_except(UNITS.items(), ("0", UNITS["0"]), ("10", UNITS["10"])))
     def test_on_the_page_of_the_device(self, editor_client: Client, rack: Rack, typed: str, sentence: str) -> None:
         device = make_device("nas")
         assert save_device(editor_client, device, rack=rack.pk, start_u=typed) == [{"start_u": [sentence]}]
 
 
-@pytest.mark.parametrize(("hardware", "unit", "field", "sentence"), TOO_LARGE.values(), ids=TOO_LARGE)
 class TestTooLarge:
+    @pytest.mark.parametrize(("hardware", "unit", "field", "sentence"), TOO_LARGE.values(), ids=TOO_LARGE)
     def test_on_the_page_of_the_rack(
         self, editor_client: Client, rack: Rack, hardware: dict[str, Any], unit: str, field: str, sentence: str
     ) -> None:
         row = {"device": make_device("nas", **hardware).pk, "start_u": unit}
         assert save_rack(editor_client, rack, row) == [{field: [sentence]}]
 
+    @pytest.mark.parametrize(
+        ("hardware", "unit", "field", "sentence"),
+        slow_except(TOO_LARGE, "a taller device at the end", "a wider device"),
+    )
     def test_on_the_page_of_the_device(
         self, editor_client: Client, rack: Rack, hardware: dict[str, Any], unit: str, field: str, sentence: str
     ) -> None:

@@ -22,6 +22,7 @@ from ops.operations.prune import evaluate_location, last_backup_failed
 from ops.runs import index
 from ops.runs.context import OpsContext
 from tests.locations.support import NOW, Installation
+from tests.support.slow import slow_except
 
 pytestmark = pytest.mark.django_db
 POLICIES = (
@@ -81,7 +82,7 @@ def decide_with_all_rows(context: OpsContext) -> dict[str, RetentionDecision]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", slow_except(range(60), *range(12)))
 def test_decisions_on_a_page_are_those_with_all_rows(
     seed: int, tmp_path: Path, time_machine: TimeMachineFixture
 ) -> None:

@@ -24,6 +24,7 @@ from tests.engine_migration.support import Database
 from tests.engine_migration.to_sqlite.support import back, books_in, come_back, command, left_in
 from tests.support.backend import eventually
 from tests.support.forked import Process
+from tests.support.slow import slow_except
 
 STAGES = [Stage.SNAPSHOT, Stage.SCHEMA, Stage.PREFLIGHT, Stage.COPY, Stage.BUILD, Stage.VERIFY, Stage.CUT_OVER]
 STEPS = ["before link", "after link", "after sync"]
@@ -217,7 +218,7 @@ ENDED = (
 )
 
 
-@pytest.mark.parametrize("place", support.cases({name: name for name in PLACES}, "copy", "cut-over"))
+@pytest.mark.parametrize("place", slow_except(list(PLACES), "copy", "cut-over"))
 @pytest.mark.parametrize("which", ["true", "application_name = 'ops: snapshot'"], ids=["all", "holder"])
 def test_broken_connections_fail_with_a_message(
     lab: Database, new: Path, monkeypatch: pytest.MonkeyPatch, place: str, which: str
@@ -287,7 +288,7 @@ def test_run_that_waits_for_a_server_that_does_not_answer_can_be_interrupted(
 
 
 # --- Rows that are written meanwhile ------------------------------------------------------------------------------
-@pytest.mark.parametrize("place", support.cases({name: name for name in PLACES}, "preflight"))
+@pytest.mark.parametrize("place", slow_except(list(PLACES), "preflight"))
 def test_rows_that_are_written_meanwhile_fail_the_migration(
     lab: Database, new: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

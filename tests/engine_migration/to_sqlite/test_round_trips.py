@@ -22,6 +22,7 @@ from tests.engine_migration.support import Database, Migration
 from tests.engine_migration.test_round_trip import LONG, QUICK, WRITTEN
 from tests.engine_migration.test_time_zones import LIMITS, REPEATED, TIMES, naive, put_times, zone_of_database
 from tests.engine_migration.to_sqlite.support import only
+from tests.support.slow import slow_except
 
 __all__ = ("naive", "zone_of_database")
 NOT_COMPARED = {"django_migrations", "django_session", "ops_run"}
@@ -123,7 +124,7 @@ def come_home(file: Path, database: Database, *tables: str) -> None:
 
 
 # --- Time zones ---------------------------------------------------------------------------------------------------
-ZONES = support.cases(
+ZONES = slow_except(
     {zone: zone for zone in ("Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Apia")}, "Europe/Berlin"
 )
 

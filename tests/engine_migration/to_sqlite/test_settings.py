@@ -12,11 +12,12 @@ from tests.engine_migration.to_sqlite.support import only
 from tests.engine_migration.to_sqlite.test_round_trips import cells
 from tests.otherproject.models import Everything
 from tests.support.replayed_migrations import replaying
+from tests.support.slow import slow_except
 
 
 @pytest.mark.parametrize(
     "setting",
-    support.cases(
+    slow_except(
         {
             "extra_float_digits": "extra_float_digits = 0",
             "datestyle": "datestyle = 'German'",
