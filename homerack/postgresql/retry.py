@@ -15,7 +15,8 @@ import tenacity
 
 from homerack.postgresql.deadlines import NoAnswer, call_until
 from homerack.postgresql.retry_budget import RetryBudget
-from ops.databases.postgres.sqlstate import NOT_WRITABLE_WORDS, sqlstates, with_sqlstates
+from ops.databases.postgres import libpq_words
+from ops.databases.postgres.sqlstate import sqlstates, with_sqlstates
 
 logger = logging.getLogger(__name__)
 
@@ -39,17 +40,17 @@ DETAIL = "DETAIL:"
 """A detail means that the database has just been renamed or dropped: it is being replaced. libpq writes this word."""
 # Where no server refuses, libpq's English text decides (fe-connect.c).
 TRANSIENT = {
-    **dict.fromkeys(NOT_WRITABLE_WORDS, NOT_WRITABLE),
+    **dict.fromkeys(libpq_words.NOT_WRITABLE, NOT_WRITABLE),
     "Connection refused": "connection refused",
     "No such file or directory": "no socket",
-    "could not translate host name": "host name not resolved",
+    libpq_words.NAME_NOT_RESOLVED: "host name not resolved",
     "timeout expired": "timed out",
     "Connection timed out": "timed out",
     "No route to host": "no route to the host",
     "Network is unreachable": "network unreachable",
     "Connection reset by peer": "connection reset",
-    "server closed the connection unexpectedly": "connection closed",
-    "could not receive data from server": "connection lost",
+    libpq_words.CLOSED_BY_SERVER: "connection closed",
+    libpq_words.NOTHING_RECEIVED: "connection lost",
 }
 PERMANENT = "no password supplied"
 

@@ -9,6 +9,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection
 from psycopg2.extras import register_default_jsonb
 
 from homerack.postgresql.deadlines import WatchedConnection, within
+from ops.databases.postgres.url import pair_hosts
 
 ENCODING = "UTF8"
 UPKEEP_SECONDS = 2.0
@@ -64,8 +65,7 @@ _accepted_last: dict[tuple[Server, ...], Server] = {}
 def _servers(params: Mapping[str, Any]) -> tuple[Server, ...]:
     if params.get("hostaddr"):
         return ()  # a second list, in the same order
-    hosts, ports = str(params.get("host", "")).split(","), str(params.get("port", "")).split(",")
-    return tuple(zip(hosts, ports if len(ports) > 1 else ports * len(hosts), strict=False))
+    return tuple(pair_hosts(str(params.get("host", "")), str(params.get("port", ""))))
 
 
 def server_of(raw: connection) -> Server:

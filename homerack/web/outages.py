@@ -20,6 +20,7 @@ from homerack.web.error_texts import (
     UNREACHABLE,
     ErrorPage,
 )
+from ops.databases.postgres import libpq_words
 
 BY_SQLSTATE = {"25006": READ_ONLY, "57014": QUERY_CANCELLED, "57P01": CONNECTION_LOST, "57P02": CONNECTION_LOST}
 BY_CLASS = {"CommitUnknown": COMMIT_UNKNOWN, "NoAnswer": NO_ANSWER, "PoolExhausted": CONNECTIONS_IN_USE}
@@ -27,16 +28,15 @@ BY_TEXT = {
     "database table is locked": DATABASE_LOCKED,
     "locking protocol": DATABASE_LOCKED,
     "database is locked": DATABASE_LOCKED,
-    "server closed the connection": CONNECTION_LOST,
+    libpq_words.CLOSED_BY_SERVER: CONNECTION_LOST,
     "connection already closed": CONNECTION_LOST,
     "SSL connection has been closed": CONNECTION_LOST,
     "SSL SYSCALL error": CONNECTION_LOST,
-    "could not receive data from server": CONNECTION_LOST,
+    libpq_words.NOTHING_RECEIVED: CONNECTION_LOST,
     "could not send data to server": CONNECTION_LOST,
-    "session is read-only": NO_WRITABLE_SERVER,
-    "server is in hot standby mode": NO_WRITABLE_SERVER,
+    **dict.fromkeys(libpq_words.NOT_WRITABLE, NO_WRITABLE_SERVER),
     "connection to server": UNREACHABLE,
-    "could not translate host name": UNREACHABLE,
+    libpq_words.NAME_NOT_RESOLVED: UNREACHABLE,
 }
 """SQLite's text, and those of libpq and psycopg2, which are in English."""
 

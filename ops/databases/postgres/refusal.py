@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ops.conf import setting_name
-from ops.databases.postgres.sqlstate import NOT_WRITABLE_WORDS, sqlstates, with_sqlstates
+from ops.databases.postgres import libpq_words
+from ops.databases.postgres.sqlstate import sqlstates, with_sqlstates
 from ops.errors import PreconditionFailed
 
 SEVERITY = re.compile(r"^[^:\n]+:  ")
@@ -65,7 +66,7 @@ def hint_for(sqlstate: str, message: str) -> str:
     if sqlstate:
         return HINTS.get(sqlstate, SEE_LOG)
     # libpq's own messages.
-    if any(words in message for words in NOT_WRITABLE_WORDS):
+    if any(words in message for words in libpq_words.NOT_WRITABLE):
         return NONE_WRITABLE
     if "invalid" in message and "value" in message:
         return SEE_OPTIONS

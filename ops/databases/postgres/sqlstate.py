@@ -22,8 +22,6 @@ PQERRORS_VERBOSE = 2
 FROM_SERVER = re.compile(r"^(?:.* failed: )?[^:\n]+:  (?:(?P<sqlstate>[0-9A-Z]{5}): )?", re.MULTILINE)
 """The severity, in the language of the server, with two spaces after the colon; libpq's own messages have no such part
 and are in English, because Python does not set the locale of messages."""
-NOT_WRITABLE_WORDS = ("session is read-only", "server is in hot standby mode")
-"""libpq's words for a server that ``target_session_attrs`` refuses."""
 HOST_FAILED = re.compile(
     r'^connection to server (?:at "(?P<host>[^"]*)"(?: \([^)]*\))?, port (?P<port>\d+)|on socket "(?P<socket>[^"]*)")'
     r" failed: (?P<reason>.*)",

@@ -145,7 +145,7 @@ def check_target(target: str, hosts: int) -> dict[str, str]:
 
 
 def describe_hosts(host: str, port: str) -> str:
-    """For people: ``db1:5432,db2:5432``; IPv6 in brackets, and ``the local socket`` where no host is named."""
+    """For messages: ``db1:5432,db2:5432``; IPv6 in brackets, and ``the local socket`` where no host is named."""
     named = (
         (f"[{name}]" if ":" in name else name or "the local socket", number) for name, number in pair_hosts(host, port)
     )
