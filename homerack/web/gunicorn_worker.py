@@ -208,15 +208,22 @@ class ProbeAwareWorker(ThreadWorker):
 
     def refuse_late(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         status = HTTPStatus.SERVICE_UNAVAILABLE
-        body = self.refusals[status].encode()
-        headers = {
-            "Content-Type": "text/html; charset=utf-8",
-            "Content-Length": str(len(body)),
-            "Cache-Control": "no-store",
-            "Retry-After": str(RETRY_SECONDS),
-        }
+        headers, body = self.refusal(status)
         start_response(f"{status.value} {status.phrase}", list(headers.items()))
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def refusal(self, status: HTTPStatus) -> tuple[dict[str, str], bytes]:
+        """Headers and body of the response to a request that Django does not get."""
+        page = self.refusals.get(status, "")
+        body = (page or f"{status.value} {status.phrase}\n").encode()
+        headers = {
+            "Content-Type": "text/html; charset=utf-8" if page else "text/plain",
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+        }
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["Retry-After"] = str(RETRY_SECONDS)
+        return headers, body
 
     # --- After responses -----------------------------------------------------------------------------------------
     def finish_request(self, conn: TConn, fs: "Future[object]") -> None:
@@ -264,12 +271,9 @@ class ProbeAwareWorker(ThreadWorker):
         self.log.info("Refused a request from %s: %s %s", conn.client or "a socket", status.value, status.phrase)
         if conn in self.reading:
             self.release(conn)
-        retry = f"Retry-After: {RETRY_SECONDS}\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
-        page = self.refusals.get(status, "")
-        body = (page or f"{status.value} {status.phrase}\n").encode()
-        kind = "text/html; charset=utf-8" if page else "text/plain"
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\n{retry}Connection: close\r\n"
-        self.send(conn, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        headers, body = self.refusal(status)
+        lines = (f"{name}: {value}\r\n" for name, value in {**headers, "Connection": "close"}.items())
+        self.send(conn, f"HTTP/1.1 {status.value} {status.phrase}\r\n{''.join(lines)}\r\n".encode() + body)
         self.linger(conn)
 
     def send(self, conn: TConn, data: bytes) -> None:
