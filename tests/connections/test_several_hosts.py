@@ -2,14 +2,11 @@
 
 import contextlib
 import os
-import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -20,7 +17,7 @@ from homerack.postgresql import retry, retry_budget, session
 from homerack.postgresql.base import DatabaseWrapper
 from homerack.postgresql.retry_budget import REQUEST, with_budget
 from tests.support.backend import eventually, make_wrapper, query
-from tests.support.postgres import PostgresServer, free_port
+from tests.support.postgres import PostgresServer
 
 
 @dataclass
@@ -45,18 +42,8 @@ class Pair:
 
 @contextlib.contextmanager
 def new_pair() -> Iterator[Pair]:
-    primary = PostgresServer.start("wal_level = replica", "max_wal_senders = 4", "hot_standby = on", auth="trust")
-    with (primary.root / "data" / "pg_hba.conf").open("a") as rules:
-        rules.write("host replication all 127.0.0.1/32 trust\n")
-    primary.restart()
-    root = Path(tempfile.mkdtemp(prefix="homerack-standby-"))
-    if primary.user:
-        shutil.chown(root, primary.user)
-    address = f"host=127.0.0.1 port={primary.port} user=homerack"
-    primary.run("pg_basebackup", "-D", str(root / "data"), "-R", "-X", "stream", "-c", "fast", "-d", address)
-    standby = PostgresServer(root=root, binaries=primary.binaries, port=free_port(), user=primary.user)
-    with (root / "data" / "postgresql.conf").open("a") as configuration:
-        configuration.write(f"port = {standby.port}\nunix_socket_directories = '{root}'\n")
+    primary = PostgresServer.start("wal_level = replica", "max_wal_senders = 2", auth="trust")
+    standby = primary.copy("-R")
     standby.launch()
     try:
         yield Pair(primary, standby)

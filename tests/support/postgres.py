@@ -123,16 +123,20 @@ class PostgresServer:
         server.launch()
         return server
 
-    def copy(self) -> "PostgresServer":
+    def copy(self, *options: str) -> "PostgresServer":
         """A server with the data of this moment, stopped: what a standby has that has received no more.
 
-        This one was started with ``wal_level=replica``, ``max_wal_senders=2`` and the authentication ``trust``.
+        It is a standby of this one with the option ``-R`` of pg_basebackup. This one was started with
+        ``wal_level=replica``, ``max_wal_senders=2`` and the authentication ``trust``.
         """
         root = Path(tempfile.mkdtemp(prefix="homerack-postgres-"))
         if self.user:
             shutil.chown(root, self.user)
         address = f"host={self.root} port={self.port} user=homerack"
-        self.run("pg_basebackup", "-D", str(root / "data"), "-X", "fetch", "-c", "fast", "--no-sync", "-d", address)
+        # fmt: off
+        self.run("pg_basebackup", "-D", str(root / "data"), "-X", "fetch", "-c", "fast", "--no-sync", "-d", address,
+                 *options)
+        # fmt: on
         copied = PostgresServer(root=root, binaries=self.binaries, port=free_port(), user=self.user)
         with (root / "data" / "postgresql.conf").open("a") as configuration:
             configuration.write(f"port = {copied.port}\nunix_socket_directories = '{root}'\n")
