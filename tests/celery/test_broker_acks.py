@@ -1,7 +1,5 @@
 """A worker whose acknowledgement Redis does not answer takes messages again."""
 
-from collections.abc import Iterator
-
 import pytest
 import redis
 from kombu import Connection
@@ -11,34 +9,27 @@ from ops.utils.broker_acks import release_failed_acks
 from tests.support.redis import RedisServer
 
 
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    server = RedisServer.start()
-    yield server
-    server.stop()
-
-
 def test_message_that_could_not_be_acknowledged_takes_no_place(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(QoS, "ack", QoS.ack)  # restores it after the test
     release_failed_acks()
     release_failed_acks()
     with (
-        Connection(server.url(), transport_options={"socket_timeout": 0.3}) as connection,
+        Connection(redis_server.url(), transport_options={"socket_timeout": 0.3}) as connection,
         connection.SimpleQueue("place") as queue,
     ):
         queue.put("first")
         queue.consumer.qos(prefetch_count=1)
         message = queue.get(timeout=5)
         assert not message.channel.qos.can_consume()
-        server.freeze()
+        redis_server.freeze()
         try:
             with pytest.raises(redis.TimeoutError):
                 message.ack()
             assert message.channel.qos.can_consume()
         finally:
-            server.thaw()
+            redis_server.thaw()
         queue.put("second")
         again = queue.get(timeout=5)
         assert again.payload == "second"

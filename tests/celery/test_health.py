@@ -18,10 +18,8 @@ OTHER_QUEUE = (*WORKER, "--queues=photos", "--hostname=photos@%h")
 
 
 @pytest.fixture(scope="module")
-def redis_url() -> Iterator[str]:
-    server = RedisServer.start()
-    yield server.url()
-    server.stop()
+def redis_url(redis_server: RedisServer) -> str:
+    return redis_server.url()
 
 
 @pytest.fixture(scope="module")

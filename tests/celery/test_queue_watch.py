@@ -29,34 +29,27 @@ def home(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(shutil.copytree(migrated, tmp_path_factory.mktemp("queue") / "home"))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    server = RedisServer.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def watch(settings: Any, server: RedisServer) -> Iterator[QueueWatch]:
+def watch(settings: Any, redis_server: RedisServer) -> Iterator[QueueWatch]:
     with forgetting_broker():
-        use_broker(settings, server.url())
+        use_broker(settings, redis_server.url())
         yield QueueWatch()
 
 
 @pytest.fixture
-def worker(home: Path, server: RedisServer) -> Iterator[Running]:
-    with running(home, "worker", *WORKER, REDIS_URL=server.url()) as worker:
+def worker(home: Path, redis_server: RedisServer) -> Iterator[Running]:
+    with running(home, "worker", *WORKER, REDIS_URL=redis_server.url()) as worker:
         wait_for(lambda: READY["worker"] in worker.output, worker)
         yield worker
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["without beat", "with beat"])
-def beat(request: pytest.FixtureRequest, home: Path, server: RedisServer) -> Iterator[None]:
+def beat(request: pytest.FixtureRequest, home: Path, redis_server: RedisServer) -> Iterator[None]:
     """Beat answers control commands as well, and is no worker."""
     if not request.param:
         yield
         return
-    with running(home, "beat", *BEAT, REDIS_URL=server.url()) as beat:
+    with running(home, "beat", *BEAT, REDIS_URL=redis_server.url()) as beat:
         wait_for(lambda: READY["beat"] in beat.output, beat)
         yield
 
@@ -96,15 +89,15 @@ def test_redis_that_hides_its_clients_does_not_say_that_no_worker_runs(
     eventually(lambda: fault_of(watch) is Fault.SILENT_WORKER)
 
 
-def test_frozen_redis_does_not_hold_up_the_page(watch: QueueWatch, server: RedisServer) -> None:
-    server.freeze()
+def test_frozen_redis_does_not_hold_up_the_page(watch: QueueWatch, redis_server: RedisServer) -> None:
+    redis_server.freeze()
     try:
         start = time.monotonic()
         assert watch.read() is None
         assert time.monotonic() - start < queue_watch.WITHIN + 0.3
         eventually(lambda: fault_of(watch) is Fault.REDIS, within=5)
     finally:
-        server.thaw()
+        redis_server.thaw()
 
 
 def test_closed_port_is_a_fault_of_redis(watch: QueueWatch, settings: Any) -> None:

@@ -57,15 +57,8 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     return connected
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    server = RedisServer.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def queue(server: RedisServer, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator["Queue"]:
+def queue(redis_server: RedisServer, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator["Queue"]:
     """The queue of a broker whose lock every beat believes to have."""
 
     def believe(lock: beat.LeaderLock) -> bool:
@@ -73,9 +66,9 @@ def queue(server: RedisServer, settings: Any, monkeypatch: pytest.MonkeyPatch) -
         return True
 
     monkeypatch.setattr(beat.LeaderLock, "acquire", believe)
-    with forgetting_broker(), redis.Redis.from_url(server.url()) as client:
+    with forgetting_broker(), redis.Redis.from_url(redis_server.url()) as client:
         client.flushall()
-        use_broker(settings, server.url())
+        use_broker(settings, redis_server.url())
         yield Queue(client)
 
 
