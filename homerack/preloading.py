@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import connection
 
 from homerack.postgresql import retry_budget
+from homerack.postgresql.registry import pools
 
 
 def import_pages() -> None:
@@ -13,6 +14,8 @@ def import_pages() -> None:
     retry_budget.limit_statements()
     import_module(settings.ROOT_URLCONF)
     import_pool()
+    # Their sessions have no limit: `runserver` has looked for migrations.
+    pools.dispose(connection.alias)
 
 
 def import_pool() -> None:

@@ -4,8 +4,10 @@ from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
 from homerack.web.admin_classes import discover
+from homerack.web.debug_pages import explain_outages
 
 discover()
+explain_outages()
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path(settings.ADMIN_PATH, admin.site.urls),

@@ -15,9 +15,11 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from homerack.serve.services import accepts_connections
+from tests.celery.support import running, wait_for
 from tests.connections.conftest import END_SESSIONS
 from tests.support.backend import eventually
-from tests.support.postgres import PASSWORD, PostgresServer, children_of
+from tests.support.postgres import PASSWORD, PostgresServer, children_of, free_port
 from tests.support.proxy import Proxy
 from tests.support.web import WebServer, send_request
 
@@ -274,6 +276,27 @@ def test_crowd_at_a_frozen_server_gets_answers_and_health_stays_fast(scene: Scen
     assert time.monotonic() - began < 5 * LIMIT + 2 * SLACK
     scene.recover()
     eventually(lambda: ask(scene.site, "/test/read/").status == 200)
+
+
+def test_development_server_answers_in_time_and_says_why(own_server: PostgresServer, tmp_path: Path) -> None:
+    """It looks for migrations before it serves pages: no session of that time, without a limit, is left."""
+    with contextlib.closing(psycopg2.connect(own_server.url("postgres"))) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("CREATE TABLE django_session (session_key text, session_data text, expire_date timestamptz)")
+    port, cookie = free_port(), {"Cookie": "sessionid=no-such-session"}
+    command = ("manage.py", "runserver", "--noreload", str(port))
+    settings = {"DATABASE_URL": own_server.url("postgres"), "DB_STATEMENT_TIMEOUT": str(LIMIT), "DEBUG": "true"}
+    with running(tmp_path, "development", *command, **settings) as site:
+        wait_for(lambda: accepts_connections("127.0.0.1", port), site)
+        own_server.freeze()
+        try:
+            began = time.monotonic()
+            status, headers, text = send_request(port, "GET", "/admin/login/", headers=cookie)
+            assert (status, headers[RETRY], time.monotonic() - began < LIMIT + SLACK) == (503, "10", True)
+            assert NOT_REACHED in text
+        finally:
+            own_server.thaw()
+        assert send_request(port, "GET", "/admin/login/", headers=cookie)[0] == 200
 
 
 def test_sqlite_file_that_a_frozen_process_locks_is_named(tmp_path: Path) -> None:

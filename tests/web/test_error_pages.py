@@ -215,6 +215,16 @@ class TestServerError:
         assert "<h1>Something went wrong</h1>" in shown(staff.get("/fail/row/"), 500)
 
     @pytest.mark.usefixtures("failing")
+    def test_failure_of_the_database_is_explained_with_debug_too(self, staff: Client, settings: Any) -> None:
+        settings.DEBUG = True
+        answer = staff.get("/fail/database/")
+        assert "<h1>The database does not answer</h1>" in shown(answer, 503)
+        assert answer["Retry-After"] == "10"
+        detailed = staff.get("/fail/error/")
+        assert (detailed.status_code, "Request information" in detailed.content.decode()) == (500, True)
+        assert staff.get("/fail/bad/").status_code == 400
+
+    @pytest.mark.usefixtures("failing")
     def test_failure_during_maintenance_shows_its_reason(
         self, staff: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
