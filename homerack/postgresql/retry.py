@@ -7,6 +7,7 @@ not have been committed.
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import psycopg2
 import tenacity
 
 from homerack.postgresql.deadlines import NoAnswer, call_until
+from homerack.postgresql.outage import outage_of
 from homerack.postgresql.retry_budget import RetryBudget
 from ops.databases.postgres import libpq_words
 from ops.databases.postgres.sqlstate import sqlstates, with_sqlstates
@@ -98,8 +100,8 @@ def connect_with_retry(
     """The result of ``connect(params)``, retried after transient errors as long as `policy` and `budget` allow.
 
     The limits do not apply to a database that was replaced meanwhile: the server let this attempt wait until the new
-    one was there. The `deadline` (`time.monotonic`) ends an attempt too. Raises the last error unchanged, or NoAnswer.
-    Delays block the calling thread only.
+    one was there. The `deadline` (`time.monotonic`) ends an attempt too. Raises the last error unchanged, or NoAnswer;
+    in a long outage that of another request (`homerack.postgresql.outage`). Delays block the calling thread only.
     """
     delay, longest = policy.delay, MAX_DELAY
     stop: tenacity.stop.stop_base = tenacity.stop_after_attempt(policy.attempts)
@@ -137,7 +139,18 @@ def connect_with_retry(
         before_sleep=log_retry,
         reraise=True,
     )
-    return retrying(attempt)
+    outage = outage_of(params)
+    # A health check makes one attempt. Commands and workers do not wait for each other.
+    waits, has_time = bool(budget.connect_timeout), deadline is None or deadline > time.monotonic()
+    with outage.waiting() if waits else nullcontext():
+        try:
+            found = retrying(attempt)
+        except psycopg2.OperationalError as error:
+            if waits and has_time and reason:
+                outage.note(error)
+            raise
+    outage.note(None)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
