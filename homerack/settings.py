@@ -302,8 +302,6 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BEAT_SCHEDULER = "ops.schedules.beat:Scheduler"
-# Beat answers the ping of the health check, as workers do.
-CELERY_BEAT_ENABLE_REMOTE_CONTROL = True
 
 # --- Console and log --------------------------------------------------------------------------------------------
 UNFOLD = {

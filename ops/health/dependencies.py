@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 
 SOCKET_TIMEOUT = 1.0
 ANSWER_TIMEOUT = 0.7
-"""Seconds that a worker or beat has to answer. The first right answer ends the wait."""
-BEAT = "celerybeat@"
-"""How the name of beat's node begins; those of workers begin otherwise."""
-PONG = {"ok": "pong"}
+"""Seconds that a worker has to answer. The first right answer ends the wait."""
 EXECUTE_RUN = "ops.tasks.execute_run"
 """The task that executes queued runs."""
 LEAST_FREE = 1 << 30
@@ -43,8 +40,8 @@ def ping_redis(url: str) -> CheckResult:
 def ping_worker(app_path: str, redis_url: str) -> CheckResult:
     """Whether a Celery worker takes tasks from the queue that runs are sent to. Raises what the broker raises.
 
-    `app_path` is the dotted path of the Celery app. Beat answers control commands, too, but has no queues, and another
-    worker may consume other queues: so one answer is not enough, it has to be a right one.
+    `app_path` is the dotted path of the Celery app. Another worker may consume other queues: so one answer is not
+    enough, it has to be a right one.
     """
     app: Celery = import_string(app_path)
     queue = app.amqp.router.route({}, EXECUTE_RUN)["queue"].name
@@ -52,14 +49,14 @@ def ping_worker(app_path: str, redis_url: str) -> CheckResult:
     def consumes_queue(reply: Any) -> bool:
         return isinstance(reply, list) and any(consumed["name"] == queue for consumed in reply)
 
-    if _is_answered(app, redis_url, "active_queues", consumes_queue, pattern=f"^(?!{BEAT})"):
+    if _is_answered(app, redis_url, "active_queues", consumes_queue):
         return CheckResult()
     detail = f"No Celery worker answered that takes tasks from the queue {queue!r}."
     return CheckResult(status=Status.DEGRADED, error="NoWorker", detail=detail)
 
 
 def count_connected_nodes(redis_url: str) -> int | None:
-    """How many connections wait for control commands: one or two for each worker, and one for beat.
+    """How many connections wait for control commands: one or two for each worker.
 
     A frozen worker is still connected, a dead one is not. None where Redis keeps its list of clients to itself. Raises
     other errors of Redis.
@@ -74,15 +71,16 @@ def count_connected_nodes(redis_url: str) -> int | None:
     return sum(int(each.get("psub", 0)) > 0 for each in clients)
 
 
-def ping_beat(app_path: str, redis_url: str) -> CheckResult:
-    """Whether Celery's beat answers, which it does while it ticks. Raises what the broker raises.
+def check_beat(redis_url: str) -> CheckResult:
+    """Whether a beat starts tasks: it renews its lock at each tick. Raises redis.RedisError.
 
-    Beat answers where the setting ``CELERY_BEAT_ENABLE_REMOTE_CONTROL`` is on, as of Celery 5.7.
+    A ping of Celery would not do: after a failover of Redis beat may wait for commands of the former leader, and starts
+    tasks nevertheless.
     """
-    app: Celery = import_string(app_path)
-    if _is_answered(app, redis_url, "ping", lambda reply: reply == PONG, pattern=f"^{BEAT}"):
-        return CheckResult()
-    detail = "Celery's beat did not answer, so no schedule starts. Start it with: celery -A … beat"
+    with redis_client(redis_url, timeout=SOCKET_TIMEOUT) as client:
+        if client.exists(timetable.LEADER_LOCK):
+            return CheckResult()
+    detail = "Celery's beat does not run or is frozen, so no schedule starts. Start it with: celery -A … beat"
     return CheckResult(status=Status.DEGRADED, error="NoBeat", detail=detail)
 
 
@@ -90,8 +88,8 @@ class _Answered(Exception):
     """The right reply came, which ends the wait."""
 
 
-def _is_answered(app: "Celery", redis_url: str, command: str, is_right: Callable[[Any], bool], *, pattern: str) -> bool:
-    """Whether one of the nodes whose names match `pattern` gives the right reply to a control command.
+def _is_answered(app: "Celery", redis_url: str, command: str, is_right: Callable[[Any], bool]) -> bool:
+    """Whether a worker gives the right reply to a control command.
 
     The broker is pinged first: Celery itself would try to reach it for much longer than a probe waits. Celery's own
     ``limit`` would end the wait at the first reply, right or wrong, and even at a late one to an earlier command.
@@ -102,9 +100,8 @@ def _is_answered(app: "Celery", redis_url: str, command: str, is_right: Callable
             raise _Answered
 
     ping_redis(redis_url)
-    options = {"reply": True, "timeout": ANSWER_TIMEOUT, "callback": receive, "pattern": pattern, "matcher": "pcre"}
     try:
-        app.control.broadcast(command, **options)
+        app.control.broadcast(command, reply=True, timeout=ANSWER_TIMEOUT, callback=receive)
     except _Answered:
         return True
     return False

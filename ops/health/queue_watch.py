@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ops.conf import conf
-from ops.health.dependencies import count_connected_nodes, ping_beat, ping_redis, ping_worker
+from ops.health.dependencies import count_connected_nodes, ping_redis, ping_worker
 from ops.health.results import Status
-from ops.schedules import timetable
 from ops.utils import clock
 from ops.utils.redis_client import redis_errors
 from ops.utils.single_flight import Call, shared_calls
@@ -95,17 +94,9 @@ def find_fault(app_path: str, redis_url: str) -> Fault:
         ping_redis(redis_url)
         if ping_worker(app_path, redis_url).status is Status.HEALTHY:
             return Fault.NONE
-        return Fault.SILENT_WORKER if _is_worker_connected(app_path, redis_url) else Fault.NO_WORKER
+        return Fault.NO_WORKER if count_connected_nodes(redis_url) == 0 else Fault.SILENT_WORKER
     except (redis_errors(), OperationalError, OSError):
         return Fault.REDIS
-
-
-def _is_worker_connected(app_path: str, redis_url: str) -> bool:
-    """Whether any node is connected besides beat, which answers for itself. True where Redis does not say."""
-    nodes = count_connected_nodes(redis_url)
-    if nodes == 1 and timetable.is_installed() and ping_beat(app_path, redis_url).status is Status.HEALTHY:
-        return False
-    return nodes != 0
 
 
 queue_watch = QueueWatch()

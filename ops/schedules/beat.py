@@ -17,13 +17,12 @@ from redis import Redis
 from redis.exceptions import LockError, RedisError
 
 from ops.conf import conf
-from ops.schedules import starts
+from ops.schedules import starts, timetable
 from ops.schedules.builtin import BY_TASK
 from ops.utils.redis_client import redis_client
 
 logger = logging.getLogger(__name__)
 
-LOCK_NAME = "ops:beat"
 LOCK_TIMEOUT = 15
 """Seconds until the lock of a beat that was killed expires. The lock is renewed at each tick."""
 POLL_INTERVAL = 5.0
@@ -47,7 +46,7 @@ class LeaderLock:
         self.token = uuid.uuid4().hex
         self.is_answered = False
         """Whether Redis answered the last attempt."""
-        self.lock = self.connect().lock(LOCK_NAME, timeout=LOCK_TIMEOUT)
+        self.lock = self.connect().lock(timetable.LEADER_LOCK, timeout=LOCK_TIMEOUT)
 
     def connect(self) -> "Redis":
         return redis_client(self.url, timeout=SOCKET_TIMEOUT, decode_responses=True)
@@ -74,8 +73,8 @@ class LeaderLock:
     def release(self) -> None:
         """Let another beat start at once. Uses a new connection: a signal may have interrupted the old one."""
         with contextlib.suppress(RedisError), self.connect() as client:
-            if client.get(LOCK_NAME) == self.token:
-                client.delete(LOCK_NAME)
+            if client.get(timetable.LEADER_LOCK) == self.token:
+                client.delete(timetable.LEADER_LOCK)
 
 
 class RowEntry(ModelEntry):

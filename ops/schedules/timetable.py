@@ -12,6 +12,8 @@ from ops.utils import clock
 if TYPE_CHECKING:
     from django_celery_beat.models import PeriodicTask
 
+LEADER_LOCK = "ops:beat"
+"""The key in Redis that the beat which starts tasks renews at each tick."""
 GRACE_PERIOD = dt.timedelta(minutes=10)
 """How long after it was due a schedule that did not start counts as missed."""
 

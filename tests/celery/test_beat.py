@@ -110,6 +110,9 @@ def test_standby_beat_takes_over_when_the_leader_ends(
             wait_for(lambda: last_run(home) != before, first)
             assert "Acquired the scheduler lock." not in second.output
             first.end_with(signal.SIGKILL)
+            second.process.send_signal(signal.SIGSTOP)
+            wait_for(lambda: checks(home, redis_url)["beat"].get("error") == "NoBeat", second)
+            second.process.send_signal(signal.SIGCONT)
             wait_for(lambda: "Acquired the scheduler lock." in second.output, second)
             before = last_run(home)
             wait_for(lambda: last_run(home) != before, second)

@@ -45,7 +45,7 @@ def worker(home: Path, redis_server: RedisServer) -> Iterator[Running]:
 
 @pytest.fixture(scope="module", params=[False, True], ids=["without beat", "with beat"])
 def beat(request: pytest.FixtureRequest, home: Path, redis_server: RedisServer) -> Iterator[None]:
-    """Beat answers control commands as well, and is no worker."""
+    """Beat is connected to Redis as well, and is no worker."""
     if not request.param:
         yield
         return

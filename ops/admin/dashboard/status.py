@@ -26,7 +26,7 @@ from ops.errors import OpsError
 from ops.health.backups import BACKUP_TASK, max_age, read_backups
 from ops.health.copies import read_coverage, read_locations
 from ops.health.database import pool_status
-from ops.health.dependencies import ping_beat, ping_redis, ping_worker
+from ops.health.dependencies import check_beat, ping_redis, ping_worker
 from ops.health.recovery import concerns_of, read_kits, unusable
 from ops.health.results import CheckResult, Status
 from ops.models import Backup, Run
@@ -135,7 +135,7 @@ def start_scheduler_checks() -> Checks:
     if redis and app:
         checks |= {"redis": partial(ping_redis, redis), "worker": partial(ping_worker, app, redis)}
         if timetable.is_installed():
-            checks["beat"] = partial(ping_beat, app, redis)
+            checks["beat"] = partial(check_beat, redis)
     return _start(checks)
 
 
