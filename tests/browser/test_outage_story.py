@@ -13,6 +13,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+import redis
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Site, open_site
@@ -109,6 +110,14 @@ def frozen(*pids: int) -> Iterator[None]:
                 os.killpg(pid, signal.SIGCONT)
 
 
+def waiting_clients(pid: int) -> int:
+    """How many clients of the embedded Redis have asked for a message. They ask for a second at a time."""
+    title = re.search(r"unixsocket:([^\s\0]+)", command_of(pid))
+    assert title
+    with redis.Redis(unix_socket_path=title[1]) as client:
+        return int(client.info("clients")["blocked_clients"])
+
+
 @contextlib.contextmanager
 def without_supervisor(site: Site) -> Iterator[None]:
     """``manage.py serve`` does not start again what ends in the block. Its group is that of the tests."""
@@ -162,11 +171,13 @@ def test_backup_waits_for_a_worker_that_was_killed(site: Site, page: Page) -> No
 
 
 def test_backup_that_a_dead_redis_has_lost_is_sent_again(site: Site, page: Page) -> None:
-    worker = service(site, "worker")
+    worker, redis_process = service(site, "worker"), service(site, "unixsocket")
     with frozen(worker), without_supervisor(site):
+        # Redis would send the message to a worker that has asked for one before it froze.
+        eventually(lambda: waiting_clients(redis_process) == 0)
         address = back_up(page)
         waits(page, "silent-worker", "The worker has not answered since")
-        os.kill(service(site, "unixsocket"), signal.SIGKILL)
+        os.kill(redis_process, signal.SIGKILL)
         waits(page, "redis", r"Redis has not answered since [\d :-]+, so no worker gets this run\.")
         with site.page() as other:
             site.sign_in(other)
