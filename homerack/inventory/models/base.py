@@ -107,7 +107,7 @@ class ValidatedModel(models.Model):
         """Called after `lock_rows`, before the rules: set the fields that follow from others."""
 
 
-class LegacyFields(models.Model):
+class LegacyFields(ValidatedModel):
     """A row that may keep what HomeRack 1.0.1 stored of it and HomeRack does not use."""
 
     legacy_fields = models.JSONField("legacy fields", null=True, blank=True, editable=False)

@@ -4,13 +4,13 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from homerack.inventory.models.base import LegacyFields, ValidatedModel, lock, validate_positive
+from homerack.inventory.models.base import LegacyFields, lock, validate_positive
 from homerack.inventory.models.choices import CableType, RoutingPath
 from homerack.inventory.models.devices import Device
 from homerack.ordering import Alphabetical
 
 
-class Cable(LegacyFields, ValidatedModel):
+class Cable(LegacyFields):
     """One cable. A port takes one; ports without a name are not looked at."""
 
     from_device = models.ForeignKey(

@@ -7,7 +7,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
-from homerack.inventory.models.base import LegacyFields, ValidatedModel, validate_not_negative, validate_positive
+from homerack.inventory.models.base import LegacyFields, validate_not_negative, validate_positive
 from homerack.inventory.models.choices import Airflow, Width
 from homerack.inventory.models.positions import validate_placements
 from homerack.inventory.placement import Dimension
@@ -33,7 +33,7 @@ def validate_ports(value: Any) -> None:
         raise ValidationError('Enter port types and counts, such as {"gigabit_ethernet": 48}.', code="ports")
 
 
-class DeviceType(LegacyFields, ValidatedModel):
+class DeviceType(LegacyFields):
     """A kind of device: switch, server, patch panel."""
 
     name = models.CharField("name", max_length=100, unique=True)
@@ -59,7 +59,7 @@ class DeviceType(LegacyFields, ValidatedModel):
         return self.name
 
 
-class Brand(LegacyFields, ValidatedModel):
+class Brand(LegacyFields):
     """Who makes it."""
 
     name = models.CharField("name", max_length=200, unique=True)
@@ -78,7 +78,7 @@ class Brand(LegacyFields, ValidatedModel):
         return self.name
 
 
-class DeviceModel(LegacyFields, ValidatedModel):
+class DeviceModel(LegacyFields):
     """A model of a brand, with the properties that all its devices have."""
 
     brand = models.ForeignKey(Brand, on_delete=models.PROTECT, related_name="models", verbose_name="brand")

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from homerack.inventory.models.base import LegacyFields, ValidatedModel, lock
+from homerack.inventory.models.base import LegacyFields, lock
 from homerack.inventory.models.catalogue import DeviceModel
 from homerack.inventory.models.choices import AccessFrequency
 from homerack.inventory.models.positions import find_violations, raise_placement_errors, with_sizes
@@ -13,7 +13,7 @@ SUPPLIES_POWER = "ups"
 """The short name of the device type whose `power_watts` is what it delivers; it does not count as consumption."""
 
 
-class Device(LegacyFields, ValidatedModel):
+class Device(LegacyFields):
     """A device of the lab."""
 
     custom_name = models.CharField("name")

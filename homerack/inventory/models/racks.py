@@ -6,7 +6,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from homerack.inventory.capacity import Capacity
-from homerack.inventory.models.base import LegacyFields, ValidatedModel, lock, validate_not_negative, validate_positive
+from homerack.inventory.models.base import LegacyFields, lock, validate_not_negative, validate_positive
 from homerack.inventory.models.choices import Width
 from homerack.inventory.models.positions import (
     RackPosition,
@@ -22,7 +22,7 @@ FIELDS = {Dimension.HEIGHT: "total_height_u", Dimension.WIDTH: "width_inches", D
 """The field of a rack's form that shows an error of each kind."""
 
 
-class Rack(LegacyFields, ValidatedModel):
+class Rack(LegacyFields):
     """A rack or cabinet."""
 
     name = models.CharField("name")
