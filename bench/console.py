@@ -141,8 +141,8 @@ def fill_history(*, backups: int, runs: int) -> None:
 
 
 def backup_row(number: int, now: dt.datetime, chance: random.Random) -> Any:
+    from ops.backups.engines.configured import engine_of
     from ops.models import Backup
-    from ops.runs.context import engine_of
 
     live, when = engine_of("default"), now - dt.timedelta(hours=number * 3)
     name = f"homerack_{when:%Y%m%d_%H%M%S}.sql.gz"

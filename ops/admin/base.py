@@ -13,12 +13,13 @@ from unfold.admin import ModelAdmin
 
 from ops import tasks
 from ops.admin.waiting import describe_running, is_silent
+from ops.backups.engines.configured import engine_of
 from ops.conf import conf, setting_name
 from ops.errors import OpsError, PreconditionFailed
 from ops.health.queue_watch import Fault, queue_watch
 from ops.models import Run
 from ops.runs import authorization, executor
-from ops.runs.context import OpsContext, engine_of, get_context
+from ops.runs.context import OpsContext, get_context
 from ops.utils.formatting import time_zone_name
 from ops.utils.shell_commands import show_commands
 

@@ -8,6 +8,7 @@ from django.db.models import Count, Max, Min, Q, Sum
 
 from ops import stored_settings
 from ops.backups.engines.base import PreviousDatabase
+from ops.backups.engines.configured import engine_of
 from ops.backups.engines.postgresql import undo_comment
 from ops.health.database import with_health_deadline
 from ops.health.results import CheckResult, Status
@@ -27,7 +28,10 @@ MAKE_IT = "Until then it is kept, and no other restore can start. Make that back
 
 @dataclass(frozen=True, kw_only=True)
 class Backups:
-    """Totals of the rows; sizes are bytes. Uploads and backups that were not signed here are not verified."""
+    """Totals of the rows; sizes are bytes. Uploads and backups that were not signed here are not verified.
+
+    BACKUP_DIR may have backups of other databases. Those count in `number`, `size`, `first` and `foreign` only.
+    """
 
     number: int
     size: int
@@ -54,19 +58,22 @@ def max_age() -> dt.timedelta:
 
 
 def read_backups(alias: str = "default") -> Backups:
-    """Two queries, however many backups there are. Raises Django's database errors."""
+    """Two queries, however many backups there are. Raises Django's database errors, and PreconditionFailed."""
+    ours = of_this_database(alias)
     totals = Backup.objects.using(alias).aggregate(
         number=Count("pk"),
         bytes=Sum("size"),
         first=Min("taken_at"),
-        verified=Max("taken_at", filter=IS_VERIFIED),
-        restored=Max("verified_at", filter=IS_RESTORE_TESTED),
+        verified=Max("taken_at", filter=IS_VERIFIED & ours),
+        restored=Max("verified_at", filter=IS_RESTORE_TESTED & ours),
         foreign=Count("pk", filter=FOREIGN),
         newest_foreign=Max("name", filter=FOREIGN),
-        suspicious=Count("pk", filter=UNDECIDED),
-        first_suspicious=Min("name", filter=UNDECIDED),
+        suspicious=Count("pk", filter=UNDECIDED & ours),
+        first_suspicious=Min("name", filter=UNDECIDED & ours),
     )
-    attempts = Run.objects.using(alias).filter(kind=Run.Kind.BACKUP, status__in=OUTCOMES).order_by("-requested_at")
+    attempts = Run.objects.using(alias).filter(kind=Run.Kind.BACKUP, status__in=OUTCOMES)
+    # A run that ended before it began has no database.
+    attempts = attempts.filter(database__in=("", engine_of(alias).database)).order_by("-requested_at")
     last = attempts.values("status", "requested_at", "finished_at", "error").first()
     failed = last if last and last["status"] != Run.Status.SUCCEEDED else None
     return Backups(
@@ -82,6 +89,12 @@ def read_backups(alias: str = "default") -> Backups:
         suspicious=totals["suspicious"],
         first_suspicious=totals["first_suspicious"] or "",
     )
+
+
+def of_this_database(alias: str) -> Q:
+    """The backups of the database `alias`. A restore does not change its name. Raises PreconditionFailed."""
+    engine = engine_of(alias)
+    return Q(engine=engine.kind, database=engine.database)
 
 
 def check_backups(alias: str, *, expected: bool) -> CheckResult:

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from django.db import connections
 
 from ops import stored_settings
 from ops.backups.encryption import SUFFIX, AgeKeys
 from ops.backups.engines.base import Engine
-from ops.backups.engines.postgresql.engine import PostgresEngine
-from ops.backups.engines.sqlite.engine import SqliteEngine
+from ops.backups.engines.configured import engine_of
 from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.locations.location import S3, Location, LocationSettings, read_settings
 from ops.backups.locations.versions import VersionedLocation
@@ -23,9 +21,6 @@ from ops.backups.manifest import Kind
 from ops.backups.retention import Policy
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
-from ops.databases.override import direct_settings
-from ops.databases.postgres.connection import from_settings
-from ops.databases.sqlite.files import parse_name
 from ops.errors import PreconditionFailed
 from ops.keys import age_keys_from_settings, keys_from_settings
 
@@ -85,20 +80,6 @@ def get_context(
         previous_days=retained.undo_keep_days,
         app_version=conf.OPS_VERSION,
         read_policy=partial(policy_from_settings, retention_days),
-    )
-
-
-def engine_of(alias: str) -> Engine:
-    connection = connections[alias]
-    if connection.vendor == "postgresql":
-        tools = conf.OPS_POSTGRES_BIN
-        return PostgresEngine(from_settings(direct_settings(alias)), tools_directory=Path(tools) if tools else None)
-    if connection.vendor == "sqlite":
-        path, parameters = parse_name(str(connection.settings_dict["NAME"]))
-        if path.name != ":memory:" and parameters.get("mode") != "memory":
-            return SqliteEngine(path, parameters=parameters)
-    raise PreconditionFailed(
-        f"This database cannot be backed up ({connection.vendor}); PostgreSQL and SQLite files can."
     )
 
 

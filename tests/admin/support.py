@@ -8,6 +8,7 @@ import uuid
 from typing import Any
 
 from django.contrib.messages import get_messages
+from django.db import connection
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.html import strip_tags
@@ -31,7 +32,7 @@ def add_backup(**changes: Any) -> Backup:
         "kind": "sql.gz",
         "origin": "manual",
         "engine": "postgresql",
-        "database": "homerack",
+        "database": connection.settings_dict["NAME"],
         "created_by": "ada@example.com",
         "taken_at": when,
         "size": 1_500_000,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from ops.models import Backup, Run
@@ -24,7 +25,8 @@ def make_backup(db: None) -> MakeBackup:
         values = {
             "name": f"homerack_{when:%Y%m%d_%H%M%S}.sql.gz", "kind": "sql.gz", "origin": "manual",
             "engine": "postgresql",
-            "database": "homerack", "created_by": "ada@example.com", "taken_at": when, "size": 2_000_000,
+            "database": connection.settings_dict["NAME"], "created_by": "ada@example.com", "taken_at": when,
+            "size": 2_000_000,
             "uncompressed_size": 8_000_000,
             "rows": 1400, "duration": 2.5, "verified_level": "read", "verified_at": when, "verification_seconds": 3.0,
             "trust": "signed",

@@ -85,6 +85,21 @@ def test_restore_test_of_a_suspicious_backup_counts(make_backup: MakeBackup) -> 
     assert (backups.verified, backups.restored) == (tested.taken_at, tested.verified_at)
 
 
+def test_backups_and_runs_of_other_databases_say_nothing_of_this_one(
+    make_backup: MakeBackup, make_run: MakeRun
+) -> None:
+    """Several databases may have their backups in one place. Of each backup the manifest names database and engine."""
+    for hours, other in ((2, {"database": "other"}), (3, {"engine": "sqlite"})):
+        make_backup(hours=hours, verified_level="restored", suspicion="undecided", **other)
+    make_run(hours=1, status="failed", error="The other server is away.", database="other")
+    assert check_backups("default", expected=True).error == "NoBackup"
+    backups = read_backups()
+    assert (backups.number, backups.verified, backups.restored, backups.suspicious) == (2, None, None, 0)
+    ours = make_backup(hours=30)
+    assert read_backups().verified == ours.taken_at
+    assert check_backups("default", expected=True).error == "BackupTooOld"
+
+
 def test_backups_with_unknown_keys_are_counted(make_backup: MakeBackup) -> None:
     make_backup(hours=3)
     newest = make_backup(hours=4, trust="foreign key")

@@ -12,6 +12,7 @@ import pytest
 from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ops.backups.engines.configured import engine_of
 from ops.backups.engines.postgresql.engine import PostgresEngine
 from ops.backups.engines.sqlite.engine import SqliteEngine
 from ops.backups.manifest import Kind
@@ -21,7 +22,6 @@ from ops.databases.override import override_database, sqlite_wrapper
 from ops.engine_migration.to_postgres.target import inspect_target
 from ops.errors import PreconditionFailed
 from ops.health.database import explain_read_only, query_database
-from ops.runs.context import engine_of
 from tests.backups.postgresql import support
 from tests.engine_migration.support import Database
 from tests.servers.conftest import Make

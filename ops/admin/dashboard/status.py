@@ -23,7 +23,7 @@ from ops.backups.recovery_kit import Concern
 from ops.backups.storage.local import PrivateFileSystemStorage
 from ops.conf import conf
 from ops.errors import OpsError
-from ops.health.backups import BACKUP_TASK, max_age, read_backups
+from ops.health.backups import BACKUP_TASK, max_age, of_this_database, read_backups
 from ops.health.copies import read_coverage, read_locations
 from ops.health.database import pool_status
 from ops.health.dependencies import check_beat, ping_redis, ping_worker
@@ -82,7 +82,8 @@ def read_dashboard_data() -> DashboardData:
     today = timezone.localdate(now)
     backups, schedules = read_backups(), _backup_schedules()
     is_running = Run.objects.filter(kind=Run.Kind.BACKUP, status=Run.Status.RUNNING).exists()
-    last_verified = Backup.objects.verified().order_by("-taken_at").defer("manifest").first()
+    verified = Backup.objects.verified().filter(of_this_database("default"))
+    last_verified = verified.order_by("-taken_at").defer("manifest").first()
     since = timezone.make_aware(dt.datetime.combine(first_day(today), dt.time()))
     history = read_history(today=today, since=since, schedules=schedules)
     database, restored = describe_database(), last_restore()
