@@ -30,8 +30,11 @@ class Site:
     session: str
 
     @classmethod
-    def start(cls, url: str, folder: Path) -> "Site":
-        """Migrate the database at `url`, create a user, sign in, and start gunicorn. Backups are kept in `folder`."""
+    def start(cls, url: str, folder: Path, **settings: str) -> "Site":
+        """Migrate the database at `url`, create a user, sign in, and start gunicorn. Backups are kept in `folder`.
+
+        `settings` are further variables of the environment.
+        """
         environment = {
             "DATABASE_URL": url,
             "DJANGO_SETTINGS_MODULE": "tests.cluster.settings",
@@ -40,6 +43,7 @@ class Site:
             "REDIS_URL": "",
             "BACKUP_DIR": str(folder / "backups"),
             "WEB_CONCURRENCY": str(PROCESSES),
+            **settings,
         }
         manage(environment, "migrate", "--verbosity", "0")
         printed = manage(environment, "shell", "--no-imports", "--command", CREATE_USER + SESSION_KEY.format(USER))

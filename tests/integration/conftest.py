@@ -44,7 +44,7 @@ def database(server: Server, template: str) -> str:
 def bouncer(server: Server) -> Iterator[PgBouncer]:
     if not shutil.which("pgbouncer"):
         pytest.skip("apt-get install pgbouncer")
-    with pgbouncer(server) as bouncer:
+    with pgbouncer(server.postgres.port) as bouncer:
         yield bouncer
 
 

@@ -96,7 +96,7 @@ def test_backup_without_direct_url_is_refused(tmp_path: Path, variables: dict[st
 def test_pooler_that_ignores_the_options_of_its_clients_is_refused(
     mode: str, server: Server, database: str, django_db_blocker: DjangoDbBlocker
 ) -> None:
-    with pgbouncer(server, mode=mode, more="ignore_startup_parameters = options") as bouncer:
+    with pgbouncer(server.postgres.port, mode=mode, more="ignore_startup_parameters = options") as bouncer:
         address = parse_url(bouncer.url(database))
         with pytest.raises(PreconditionFailed, match="a pooler answered") as refused:
             address.connect()
@@ -113,7 +113,7 @@ def test_site_works_through_pgbouncer_and_every_operation_names_it(
     mode: str, more: str, server: Server, database: str, django_db_blocker: DjangoDbBlocker
 ) -> None:
     """Without an address of the server itself, whatever mode and options PgBouncer has."""
-    with pgbouncer(server, mode=mode, more=more) as bouncer, django_db_blocker.unblock():
+    with pgbouncer(server.postgres.port, mode=mode, more=more) as bouncer, django_db_blocker.unblock():
         address = parse_url(bouncer.url(database))
         engine = PostgresEngine(address)
         own = {"NAME": database, "HOST": address.host, "PORT": address.port, "USER": address.user}

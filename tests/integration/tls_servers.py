@@ -98,9 +98,10 @@ def openssl(*arguments: object) -> None:
 @dataclass(frozen=True)
 class PgBouncer:
     port: int
+    password: str
 
     def url(self, database: str) -> str:
-        return f"postgres://homerack:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+        return f"postgres://homerack:{self.password}@127.0.0.1:{self.port}/{database}"
 
 
 CONFIGURATION = """
@@ -120,14 +121,16 @@ server_login_retry = 1
 
 
 @contextmanager
-def pgbouncer(server: Server, *, mode: str = "transaction", more: str = "") -> Iterator[PgBouncer]:
-    """In front of `server`, with two connections for all of the clients of a database together."""
+def pgbouncer(
+    server: int, *, password: str = PASSWORD, mode: str = "transaction", more: str = ""
+) -> Iterator[PgBouncer]:
+    """In front of the port `server`, with two connections for all of the clients of a database, unless `more` says
+    otherwise.
+    """
     folder, port = Path(tempfile.mkdtemp(prefix="homerack-pgbouncer-")), free_port()
     configuration = folder / "pgbouncer.ini"
-    configuration.write_text(
-        CONFIGURATION.format(server=server.postgres.port, port=port, folder=folder, mode=mode, more=more)
-    )
-    (folder / "users.txt").write_text(f'"homerack" "{PASSWORD}"\n')
+    configuration.write_text(CONFIGURATION.format(server=server, port=port, folder=folder, mode=mode, more=more))
+    (folder / "users.txt").write_text(f'"homerack" "{password}"\n')
     user = unprivileged_user()
     if user:
         for path in (folder, *folder.iterdir()):
@@ -143,7 +146,7 @@ def pgbouncer(server: Server, *, mode: str = "transaction", more: str = "") -> I
         preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call; nothing else can tell a child to follow
     )
     try:
-        bouncer = PgBouncer(port)
+        bouncer = PgBouncer(port, password)
         wait_until_it_answers(bouncer, process)
         yield bouncer
     finally:
