@@ -241,7 +241,7 @@ def test_valid_event_is_read_unchanged(kind: str) -> None:
 
 
 few = settings(
-    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=1, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 many = settings(few, max_examples=300)
 

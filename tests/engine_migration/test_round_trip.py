@@ -534,7 +534,7 @@ def check(track: Track, column: str, values: list[Any], *, all_welcome: bool = F
 
 
 QUICK = settings(
-    max_examples=8,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     database=None,

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from homerack.inventory.demo import load_demo
 from homerack.inventory.models import Brand, Cable, Device, Rack, RackPosition
 from tests.inventory.factories import connect, make_device, make_model, make_rack, make_type, place
+from tests.support.slow import slow_except
 
 pytestmark = pytest.mark.django_db
 
@@ -369,7 +370,7 @@ class TestDeletion:
 
 
 class TestPermissions:
-    @pytest.mark.parametrize("name", LISTS)
+    @pytest.mark.parametrize("name", slow_except(LISTS, "rack", "device"))
     def test_viewer_opens_pages_and_cannot_change_rows(self, viewer_client: Client, name: str) -> None:
         add_rows(range(1))
         path = f"/admin/inventory/{name}/"
@@ -379,7 +380,7 @@ class TestPermissions:
         assert viewer_client.get(f"{path}add/").status_code == 403
         assert viewer_client.get(f"{path}{row.pk}/delete/").status_code == 403
 
-    @pytest.mark.parametrize("name", LISTS)
+    @pytest.mark.parametrize("name", slow_except(LISTS, "rack", "device"))
     def test_editor_opens_the_add_page(self, editor_client: Client, name: str) -> None:
         assert editor_client.get(f"/admin/inventory/{name}/add/").status_code == 200
 
@@ -406,7 +407,7 @@ def test_second_page_of_device_list_has_rows_in_order(admin_client: Client) -> N
     assert [device.custom_name for device in backwards] == [f"device-{number:02}" for number in range(9, -1, -1)]
 
 
-@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("name", slow_except(LISTS, "rack", "device"))
 def test_form_to_add_a_row_shows_no_times_of_it(admin_client: Client, name: str) -> None:
     page = html(admin_client.get(f"/admin/inventory/{name}/add/"))
     assert ">Created</label>" not in page

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("first", "step"),
-    [(5, 61), pytest.param(380, 1, marks=pytest.mark.slow), pytest.param(1, 1, marks=pytest.mark.slow)],
+    [(5, 97), pytest.param(380, 1, marks=pytest.mark.slow), pytest.param(1, 1, marks=pytest.mark.slow)],
     ids=["some writes", "the last writes", "every write"],
 )
 def test_copying_killed_before_a_write_is_completed_by_the_next_run(first, step, tmp_path):

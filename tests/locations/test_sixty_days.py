@@ -148,7 +148,7 @@ class SixtyDays(RuleBasedStateMachine):
 
 # The first example of Hypothesis is one of nights only, which expire copies after 14 days; the second has no steps.
 @pytest.mark.parametrize(
-    ("examples", "steps"), [(3, 20), pytest.param(60, 90, marks=pytest.mark.slow)], ids=["a few", "many"]
+    ("examples", "steps"), [(3, 16), pytest.param(60, 90, marks=pytest.mark.slow)], ids=["a few", "many"]
 )
 def test_last_good_copy_survives_sixty_days_and_no_copy_is_invented(examples, steps, tmp_path):
     SixtyDays.root = str(tmp_path)
