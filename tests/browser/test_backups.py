@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Site
 from tests.browser.test_admin import AXE, LIST, serious
+from tests.support.slow import slow_except
 
 pytestmark = pytest.mark.browser
 KEEP = "Object.defineProperty(navigator, 'clipboard', {value: {writeText: async text => { window.copied = text }}})"
@@ -22,7 +23,7 @@ def open_commands(site: Site, page: Page) -> None:
     page.goto("/admin/ops/backup/migrate-to-postgresql/")
 
 
-@pytest.mark.parametrize("clipboard", [KEEP, REFUSE], ids=["TLS", "plain"])
+@pytest.mark.parametrize("clipboard", slow_except({"TLS": KEEP, "plain": REFUSE}, "plain"))
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_button_copies_the_command_with_the_keyboard(site: Site, clipboard: str) -> None:
     with site.page() as page:
@@ -96,7 +97,7 @@ def test_nothing_is_cut_at_any_width(site: Site, backup: str) -> None:
                 assert serious(page) == [], (path, width, scheme)
 
 
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("width", slow_except([1440, 390], 390))
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_row_buttons_are_reached_and_used_with_the_keyboard(site: Site, backup: str, width: int) -> None:
     with site.page(width=width) as page:

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Site
+from tests.support.slow import slow_except
 
 pytestmark = [pytest.mark.browser, pytest.mark.parametrize("site", ["sqlite"], indirect=True)]
 
@@ -39,7 +40,7 @@ def is_in_view(element: Locator) -> bool:
     return box["y"] >= 0 and box["y"] + box["height"] <= bottom and box["x"] + box["width"] <= size["width"]
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", slow_except(WIDTHS, 390))
 def test_mistakes_and_first_bad_field_are_in_view(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
     for path, field in (("rack/1/change", "Name"), ("device/add", "Name"), ("brand/add", "Name")):
@@ -54,7 +55,7 @@ def test_mistakes_and_first_bad_field_are_in_view(page: Page, width: int) -> Non
         expect(name).to_have_accessible_description("This field is required.")
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", slow_except(WIDTHS, 390))
 def test_bad_field_in_a_row_is_scrolled_into_view(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
     page.goto("/admin/inventory/rack/1/change/")

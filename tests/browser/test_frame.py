@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Site
+from tests.support.slow import slow_except
 
 pytestmark = [pytest.mark.browser, pytest.mark.parametrize("site", ["sqlite"], indirect=True)]
 
@@ -154,7 +155,7 @@ def test_every_page_can_be_used_with_the_keyboard(site: Site, every_page: list[s
         check(page, every_page)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", slow_except(["light", "dark"], "dark"))
 def test_focus_is_visible(site: Site, scheme: str) -> None:
     """By an outline of 2 pixels, of the stop itself or of the box of a field that it is in."""
     with site.page(scheme=scheme) as page:

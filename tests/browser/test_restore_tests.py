@@ -10,11 +10,11 @@ from ops.backups.encryption import new_identity, recipient_of
 from tests.browser.conftest import Site, open_site
 from tests.browser.test_admin import LIST, TIMEOUT, back_up, confirm, devices, wait_until_finished
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 MACHINE, PERSON = new_identity(), new_identity()
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp(request.param)
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Site
 from tests.browser.test_admin import AXE, TIMEOUT, serious, wait_until_finished
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SCHEDULES = "/admin/ops/run/schedules/"
 MOST_TABS = 150
 FOCUS = """target => {

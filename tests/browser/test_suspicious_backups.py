@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Site
 from tests.browser.test_admin import AXE, LIST, serious
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 BACK_UP = "from django.core.management import call_command as call; call('backup_database')"
 LOSE = "from django.db import connection; connection.cursor().execute('DELETE FROM connections')"

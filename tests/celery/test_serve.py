@@ -22,6 +22,7 @@ from tests.celery.support import Running, command_of, is_alive, manage, running,
 from tests.support.backend import eventually
 from tests.support.forked import ROOT
 from tests.support.postgres import children_of
+from tests.support.slow import slow_except
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 
@@ -80,7 +81,7 @@ def test_services_end_with_a_killed_serve_and_it_starts_again(home: Path) -> Non
             eventually(lambda descendants=descendants: not any(map(is_alive, descendants)), within=20)  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["worker", "beat", "web", "redis"])
+@pytest.mark.parametrize("name", slow_except(["worker", "beat", "web", "redis"], "worker", "redis"))
 def test_process_that_ends_is_started_again(home: Path, name: str) -> None:
     with served_shells(home, delay=1) as (serving, descendants):
         process = child(serving, name)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import forked
+from tests.support.slow import slow_except
 from tests.support.web import WebServer
 
 MAKERS = {
@@ -60,7 +61,7 @@ class Watcher(threading.Thread):
             self.seen.add((suffix, mode))
 
 
-@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("maker", slow_except(list(MAKERS), "migrate", "worker"))
 def test_new_file_has_mode_0600(tmp_path: Path, maker: str) -> None:
     path = tmp_path / "lab.db"
     watcher = Watcher(path)

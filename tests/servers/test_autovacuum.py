@@ -8,6 +8,7 @@ from tests.backups.postgresql import support
 from tests.engine_migration.support import Database
 from tests.servers.conftest import Make
 from tests.support.backend import eventually
+from tests.support.slow import slow_except
 
 SLOW = {
     "autovacuum": "on",
@@ -31,7 +32,7 @@ def autovacuum(admin: Database) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("autovacuum")
-@pytest.mark.parametrize("option", ["CREATEDB", "NOCREATEDB", "SUPERUSER"])
+@pytest.mark.parametrize("option", slow_except(["CREATEDB", "NOCREATEDB", "SUPERUSER"], "CREATEDB", "NOCREATEDB"))
 def test_restore_succeeds_while_autovacuum_works(admin: Database, make_database: Make, option: str) -> None:
     database = make_database(option)
     database.rows("CREATE TABLE big AS SELECT generate_series(1, 100000) AS n")

@@ -26,6 +26,7 @@ from tests.engine_migration.support import Database, new_name
 from tests.servers.support import at
 from tests.support.postgres import PostgresServer
 from tests.support.replayed_migrations import replaying
+from tests.support.slow import slow_except
 from tests.support.tricky_rows import FIRST, NAMES, fill
 
 Lists = dict[str, list[str]]
@@ -73,7 +74,7 @@ def file(tmp_path_factory: pytest.TempPathFactory, statements_of_migrate: Path, 
 
 @pytest.fixture(
     scope="module",
-    params=["C", "ICU", *(pytest.param(other, marks=pytest.mark.slow) for other in ("C.UTF-8", "glibc"))],
+    params=slow_except(["C", "ICU", "C.UTF-8", "glibc"], "ICU"),
 )
 def collation(request: pytest.FixtureRequest) -> str:
     return str(request.param)

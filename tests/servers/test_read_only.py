@@ -28,6 +28,7 @@ from tests.servers.conftest import Make
 from tests.servers.support import at
 from tests.support.backend import eventually, make_wrapper
 from tests.support.postgres import PostgresServer
+from tests.support.slow import slow_except
 
 STANDBY = "The database cannot be written: the server is in recovery (a standby, or a server that replays its log)."
 PROMOTE = "Connect to the primary server, or promote this one."
@@ -95,7 +96,7 @@ ON = {
 LAST = " Some providers set it while the disk is full: then free some space first."
 
 
-@pytest.mark.parametrize("where", ON)
+@pytest.mark.parametrize("where", slow_except(list(ON), "role", "server"))
 def test_read_only_database_is_backed_up_and_not_written(
     server: PostgresServer, admin: Database, make_database: Make, where: str
 ) -> None:

@@ -34,6 +34,7 @@ from tests.engine_migration.support import Database, new_name
 from tests.servers.support import at
 from tests.support.backend import database_settings, make_wrapper, query
 from tests.support.postgres import PostgresServer, free_port
+from tests.support.slow import slow_except
 
 OTHER = ("listen_addresses = '127.0.0.1,::1'", "wal_level = replica", "max_wal_senders = 2")
 SECRET = "p,a@s:s/w?o#r%d"
@@ -249,7 +250,7 @@ FORMS: dict[str, str] = {
 }
 
 
-@pytest.mark.parametrize("state", [standby, read_only])
+@pytest.mark.parametrize("state", slow_except([standby, read_only], standby))
 def test_every_connection_goes_to_the_server_that_takes_writes(
     lab: Lab, state: Callable[[PostgresServer], Any], subtests: Any
 ) -> None:
