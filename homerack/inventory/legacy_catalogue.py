@@ -75,6 +75,12 @@ def equal(one: str, other: str) -> str:
     return each(f"{one}.{{0}} IS {other}.{{0}}", " AND ")
 
 
+def same_names(one: str, other: str) -> str:
+    """SQL: both have the same brand, name and variant."""
+    variants = f"coalesce({one}.variant, '') = coalesce({other}.variant, '')"
+    return f"{one}.name = {other}.name AND {one}.brand_id = {other}.brand_id AND {variants}"
+
+
 def brand_key(name: str) -> str:
     """SQL for what is equal for two spellings of a brand: without capitals, and with single spaces."""
     single = f"replace(replace(replace(trim({name}, {SPACES}), ' ', ' ' || char(1)), char(1) || ' ', ''), char(1), '')"
@@ -115,70 +121,70 @@ PAIRS = (
     "CREATE INDEX catalogue_spec_ids ON catalogue_spec_rows (id)",
     "CREATE INDEX catalogue_spec_numbers ON catalogue_spec_rows (row)",
     # The target is the id of the model that the devices get; they keep an id that no model has, to be refused.
-    (
-        "CREATE TABLE catalogue_pairs"
-        " (m, s, m_row, s_row, adds, target, target_brand, target_name, s_brand, s_name, keeps_id)"
-    ),
-    (
-        "INSERT INTO catalogue_pairs (m, s, m_row, s_row, adds) SELECT d.m, d.s, m.row, s.row, 0"
-        " FROM (SELECT DISTINCT model_id AS m, specification_id AS s FROM devices) AS d"
-        " LEFT JOIN catalogue_model_rows AS m ON m.id = d.m LEFT JOIN catalogue_spec_rows AS s ON s.id = d.s"
-    ),
+    """
+    CREATE TABLE catalogue_pairs
+    (m, s, m_row, s_row, adds, target, target_brand, target_name, s_brand, s_name, keeps_id)
+    """,
+    """
+    INSERT INTO catalogue_pairs (m, s, m_row, s_row, adds) SELECT d.m, d.s, m.row, s.row, 0
+    FROM (SELECT DISTINCT model_id AS m, specification_id AS s FROM devices) AS d
+    LEFT JOIN catalogue_model_rows AS m ON m.id = d.m LEFT JOIN catalogue_spec_rows AS s ON s.id = d.s
+    """,
     "CREATE INDEX catalogue_pairs_of ON catalogue_pairs (m, s)",
     "CREATE INDEX catalogue_pairs_of_rows ON catalogue_pairs (m_row, s_row)",
     "CREATE INDEX catalogue_pairs_of_specs ON catalogue_pairs (s_row)",
-    (
-        "UPDATE catalogue_pairs SET adds = 1 WHERE m_row IS NOT NULL AND s_row IS NOT NULL AND EXISTS ("
-        f"SELECT 1 FROM {MODELS} AS m, {SPECS} AS s WHERE m.row = m_row AND s.row = s_row"
-        f" AND ({each('(m.{0} IS NULL AND s.{0} IS NOT NULL)', ' OR ')}))"
-    ),
+    f"""
+    UPDATE catalogue_pairs SET adds = 1 WHERE m_row IS NOT NULL AND s_row IS NOT NULL AND EXISTS (
+    SELECT 1 FROM {MODELS} AS m, {SPECS} AS s WHERE m.row = m_row AND s.row = s_row
+    AND ({each("(m.{0} IS NULL AND s.{0} IS NOT NULL)", " OR ")}))
+    """,
 )
 
 # --- Models with values of specifications: completed ones, which fill a model or become a variant of it -------------
 COMPLETED = (
     # The leader is the first specification that adds the same to the same model.
     "CREATE TABLE catalogue_additions (m_row, s_row, leader)",
-    (
-        "INSERT INTO catalogue_additions SELECT p.m_row, p.s_row, min(p.s_row) OVER (PARTITION BY p.m_row,"
-        f" {each('coalesce(m.{0}, s.{0})')}) FROM catalogue_pairs AS p"
-        f" JOIN {MODELS} AS m ON m.row = p.m_row JOIN {SPECS} AS s ON s.row = p.s_row WHERE p.adds"
-    ),
+    f"""
+    INSERT INTO catalogue_additions SELECT p.m_row, p.s_row, min(p.s_row) OVER (PARTITION BY p.m_row,
+    {each("coalesce(m.{0}, s.{0})")}) FROM catalogue_pairs AS p
+    JOIN {MODELS} AS m ON m.row = p.m_row JOIN {SPECS} AS s ON s.row = p.s_row WHERE p.adds
+    """,
     "CREATE INDEX catalogue_additions_of ON catalogue_additions (m_row, s_row)",
     f"CREATE TABLE catalogue_completed (m_row, leader, fills, {each('{0}')})",
-    (
-        f"INSERT INTO catalogue_completed SELECT a.m_row, a.leader, 0, {each('coalesce(m.{0}, s.{0})')}"
-        " FROM (SELECT DISTINCT m_row, leader FROM catalogue_additions) AS a"
-        f" JOIN {MODELS} AS m ON m.row = a.m_row JOIN {SPECS} AS s ON s.row = a.leader ORDER BY a.m_row, a.leader"
-    ),
+    f"""
+    INSERT INTO catalogue_completed SELECT a.m_row, a.leader, 0, {each("coalesce(m.{0}, s.{0})")}
+    FROM (SELECT DISTINCT m_row, leader FROM catalogue_additions) AS a
+    JOIN {MODELS} AS m ON m.row = a.m_row JOIN {SPECS} AS s ON s.row = a.leader ORDER BY a.m_row, a.leader
+    """,
     "CREATE INDEX catalogue_completed_of ON catalogue_completed (m_row, leader)",
-    (
-        "UPDATE catalogue_completed SET fills = 1 WHERE m_row IN"
-        " (SELECT m_row FROM catalogue_completed GROUP BY m_row HAVING count(*) = 1)"
-        " AND m_row NOT IN (SELECT m_row FROM catalogue_pairs WHERE m_row IS NOT NULL AND NOT adds)"
-    ),
+    """
+    UPDATE catalogue_completed SET fills = 1 WHERE m_row IN
+    (SELECT m_row FROM catalogue_completed GROUP BY m_row HAVING count(*) = 1)
+    AND m_row NOT IN (SELECT m_row FROM catalogue_pairs WHERE m_row IS NOT NULL AND NOT adds)
+    """,
 )
 
 # --- Specifications without a model: each has one that equals it, or becomes one ------------------------------------
 ALONE = (
     "CREATE TABLE catalogue_alone (s_row INTEGER PRIMARY KEY, used, m_row)",
-    (
-        "INSERT INTO catalogue_alone SELECT DISTINCT s_row, 1, NULL FROM catalogue_pairs"
-        " WHERE m IS NULL AND s_row IS NOT NULL"
-    ),
-    (
-        "INSERT INTO catalogue_alone SELECT row, 0, NULL FROM catalogue_spec_rows AS s WHERE NOT EXISTS"
-        " (SELECT 1 FROM catalogue_pairs AS p WHERE p.s_row = s.row AND (p.m IS NULL OR p.m_row IS NOT NULL))"
-    ),
+    """
+    INSERT INTO catalogue_alone SELECT DISTINCT s_row, 1, NULL FROM catalogue_pairs
+    WHERE m IS NULL AND s_row IS NOT NULL
+    """,
+    """
+    INSERT INTO catalogue_alone SELECT row, 0, NULL FROM catalogue_spec_rows AS s WHERE NOT EXISTS
+    (SELECT 1 FROM catalogue_pairs AS p WHERE p.s_row = s.row AND (p.m IS NULL OR p.m_row IS NOT NULL))
+    """,
     # The model that it names: without devices, whatever its values are; else if they are the same.
-    (
-        "UPDATE catalogue_alone SET m_row = (SELECT m.row FROM device_specifications AS s"
-        " JOIN catalogue_model_rows AS m ON m.id = s.migrated_to_model_id WHERE s.rowid = s_row)"
-    ),
-    (
-        "UPDATE catalogue_alone SET m_row = NULL WHERE used AND m_row IS NOT NULL AND NOT EXISTS ("
-        f"SELECT 1 FROM {SPECS} AS s, {FINAL} AS m WHERE s.row = s_row AND m.row = m_row AND {equal('m', 's')}"
-        f" AND m.device_type_id NOT IN {IS_UPS})"
-    ),
+    """
+    UPDATE catalogue_alone SET m_row = (SELECT m.row FROM device_specifications AS s
+    JOIN catalogue_model_rows AS m ON m.id = s.migrated_to_model_id WHERE s.rowid = s_row)
+    """,
+    f"""
+    UPDATE catalogue_alone SET m_row = NULL WHERE used AND m_row IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM {SPECS} AS s, {FINAL} AS m WHERE s.row = s_row AND m.row = m_row AND {equal("m", "s")}
+    AND m.device_type_id NOT IN {IS_UPS})
+    """,
 )
 
 # --- Their brands ---------------------------------------------------------------------------------------------------
@@ -194,68 +200,68 @@ BRAND_FIELDS = (
 SLUG = "replace(replace(replace(key, ' ', '-'), '&', 'and'), '.', '')"
 BRANDS = (
     "CREATE TABLE catalogue_makers (brand, key, id, s_row)",
-    (
-        f"INSERT INTO catalogue_makers SELECT s.brand, {brand_key('s.brand')}, NULL, min(s.rowid)"
-        " FROM catalogue_alone AS a JOIN device_specifications AS s ON s.rowid = a.s_row WHERE a.m_row IS NULL"
-        " GROUP BY s.brand"
-    ),
+    f"""
+    INSERT INTO catalogue_makers SELECT s.brand, {brand_key("s.brand")}, NULL, min(s.rowid)
+    FROM catalogue_alone AS a JOIN device_specifications AS s ON s.rowid = a.s_row WHERE a.m_row IS NULL
+    GROUP BY s.brand
+    """,
     "CREATE TABLE catalogue_known_brands (id, name, key, slug)",
     f"INSERT INTO catalogue_known_brands SELECT id, name, {brand_key('name')}, lower(slug) FROM brands",
     "CREATE INDEX catalogue_known_keys ON catalogue_known_brands (key)",
     "CREATE INDEX catalogue_known_slugs ON catalogue_known_brands (slug)",
     # By name, else by short name: "Cisco" is Cisco Systems where that has the short name cisco.
-    (
-        "UPDATE catalogue_makers AS m SET id = coalesce("
-        "(SELECT min(b.id) FROM catalogue_known_brands AS b WHERE b.key = m.key AND b.name = m.brand),"
-        " (SELECT min(b.id) FROM catalogue_known_brands AS b WHERE b.key = m.key),"
-        f" (SELECT min(b.id) FROM catalogue_known_brands AS b WHERE b.slug = {SLUG.replace('key', 'm.key')}))"
-    ),
+    f"""
+    UPDATE catalogue_makers AS m SET id = coalesce(
+    (SELECT min(b.id) FROM catalogue_known_brands AS b WHERE b.key = m.key AND b.name = m.brand),
+    (SELECT min(b.id) FROM catalogue_known_brands AS b WHERE b.key = m.key),
+    (SELECT min(b.id) FROM catalogue_known_brands AS b WHERE b.slug = {SLUG.replace("key", "m.key")}))
+    """,
     f"CREATE TABLE catalogue_brands (id, {', '.join(BRAND_COLUMNS)}, legacy_fields, b_row, s_row)",
-    (
-        f"INSERT INTO catalogue_brands SELECT id, {', '.join(BRAND_COLUMNS)},"
-        f" {document({name: kept(name) for name in BRAND_FIELDS})}, rowid, NULL FROM brands"
-    ),
+    f"""
+    INSERT INTO catalogue_brands SELECT id, {", ".join(BRAND_COLUMNS)},
+    {document({name: kept(name) for name in BRAND_FIELDS})}, rowid, NULL FROM brands
+    """,
     "CREATE TABLE catalogue_new_brands (id, name, slug, key, s_row)",
-    (
-        f"INSERT INTO catalogue_new_brands (id, name, key, s_row) SELECT {largest('brands.id', 'models.brand_id')}"
-        " + row_number() OVER (ORDER BY s_row), CASE WHEN typeof(brand) <> 'text' THEN brand"
-        f" WHEN trim(brand, {SPACES}) = '' THEN 'Unknown' ELSE trim(brand, {SPACES}) END, key, s_row"
-        " FROM (SELECT brand, key, min(s_row) AS s_row FROM catalogue_makers WHERE id IS NULL AND brand IS NOT NULL"
-        " GROUP BY key)"
-    ),
+    f"""
+    INSERT INTO catalogue_new_brands (id, name, key, s_row) SELECT {largest("brands.id", "models.brand_id")}
+    + row_number() OVER (ORDER BY s_row), CASE WHEN typeof(brand) <> 'text' THEN brand
+    WHEN trim(brand, {SPACES}) = '' THEN 'Unknown' ELSE trim(brand, {SPACES}) END, key, s_row
+    FROM (SELECT brand, key, min(s_row) AS s_row FROM catalogue_makers WHERE id IS NULL AND brand IS NOT NULL
+    GROUP BY key)
+    """,
     "CREATE INDEX catalogue_new_keys ON catalogue_new_brands (key)",
     f"UPDATE catalogue_new_brands SET slug = CASE WHEN {SLUG} GLOB '*[^a-z0-9_-]*' THEN 'brand-' || id ELSE {SLUG} END",
     "CREATE INDEX catalogue_new_slugs ON catalogue_new_brands (slug)",
-    (
-        "UPDATE catalogue_new_brands AS n SET slug = 'brand-' || id WHERE"
-        " EXISTS (SELECT 1 FROM catalogue_new_brands AS o WHERE o.slug = n.slug AND o.id < n.id)"
-    ),
-    (
-        "INSERT INTO catalogue_brands (id, name, slug, s_row) SELECT id, name, slug, s_row FROM catalogue_new_brands"
-        " ORDER BY id"
-    ),
+    """
+    UPDATE catalogue_new_brands AS n SET slug = 'brand-' || id WHERE
+    EXISTS (SELECT 1 FROM catalogue_new_brands AS o WHERE o.slug = n.slug AND o.id < n.id)
+    """,
+    """
+    INSERT INTO catalogue_brands (id, name, slug, s_row) SELECT id, name, slug, s_row FROM catalogue_new_brands
+    ORDER BY id
+    """,
     "CREATE INDEX catalogue_brands_ids ON catalogue_brands (id)",
-    (
-        "UPDATE catalogue_makers AS m SET id = (SELECT n.id FROM catalogue_new_brands AS n WHERE n.key = m.key)"
-        " WHERE id IS NULL AND brand IS NOT NULL"
-    ),
+    """
+    UPDATE catalogue_makers AS m SET id = (SELECT n.id FROM catalogue_new_brands AS n WHERE n.key = m.key)
+    WHERE id IS NULL AND brand IS NOT NULL
+    """,
     "CREATE INDEX catalogue_makers_of ON catalogue_makers (brand)",
 )
 
 # --- Specifications that become models: one for all with the same brand, name, variant and values -------------------
 OWN = (
     "CREATE TABLE catalogue_own (s_row INTEGER PRIMARY KEY, leader, brand_id, m_row)",
-    (
-        "INSERT INTO catalogue_own SELECT s.row, min(s.row) OVER (PARTITION BY b.id, s.name, s.variant,"
-        f" {each('s.{0}')}), b.id, NULL FROM catalogue_alone AS a JOIN {SPECS} AS s ON s.row = a.s_row"
-        " JOIN catalogue_makers AS b ON b.brand IS s.brand WHERE a.m_row IS NULL"
-    ),
-    (
-        "UPDATE catalogue_own AS o SET m_row = (SELECT m.row FROM device_specifications AS t"
-        f" JOIN {FINAL} AS m ON m.name = t.model JOIN {SPECS} AS s ON s.row = t.rowid WHERE t.rowid = o.leader"
-        f" AND m.brand_id = o.brand_id AND coalesce(m.variant, '') = coalesce(s.variant, '') AND {equal('m', 's')}"
-        f" AND m.device_type_id NOT IN {IS_UPS} ORDER BY m.row LIMIT 1)"
-    ),
+    f"""
+    INSERT INTO catalogue_own SELECT s.row, min(s.row) OVER (PARTITION BY b.id, s.name, s.variant,
+    {each("s.{0}")}), b.id, NULL FROM catalogue_alone AS a JOIN {SPECS} AS s ON s.row = a.s_row
+    JOIN catalogue_makers AS b ON b.brand IS s.brand WHERE a.m_row IS NULL
+    """,
+    f"""
+    UPDATE catalogue_own AS o SET m_row = (SELECT m.row FROM device_specifications AS t
+    JOIN {FINAL} AS m ON m.name = t.model JOIN {SPECS} AS s ON s.row = t.rowid WHERE t.rowid = o.leader
+    AND m.brand_id = o.brand_id AND coalesce(m.variant, '') = coalesce(s.variant, '') AND {equal("m", "s")}
+    AND m.device_type_id NOT IN {IS_UPS} ORDER BY m.row LIMIT 1)
+    """,
 )
 
 # --- Device types: one more, if there is none for these models ------------------------------------------------------
@@ -263,18 +269,18 @@ TYPE_COLUMNS = ("name", "slug", "description", "color", "created_at", "updated_a
 OTHER = "(SELECT id FROM catalogue_types ORDER BY slug IS NOT 'other', lower(name) IS NOT 'other', id LIMIT 1)"
 TYPES = (
     f"CREATE TABLE catalogue_types (id, {', '.join(TYPE_COLUMNS)}, legacy_fields, t_row)",
-    (
-        f"INSERT INTO catalogue_types SELECT id, {', '.join(TYPE_COLUMNS)}, {document({'icon': kept('icon')})}, rowid"
-        " FROM device_types"
-    ),
-    (
-        "INSERT INTO catalogue_types (id, name, slug, description)"
-        f" SELECT {largest('device_types.id', 'models.device_type_id')} + 1,"
-        " CASE WHEN EXISTS (SELECT 1 FROM device_types WHERE name = 'Other') THEN 'Other devices' ELSE 'Other' END,"
-        " 'other', 'Everything else' WHERE EXISTS (SELECT 1 FROM catalogue_own WHERE m_row IS NULL)"
-        " AND NOT EXISTS (SELECT 1 FROM device_types WHERE slug = 'other' OR"
-        f" (lower(name) = 'other' AND slug IS NOT '{UPS}'))"
-    ),
+    f"""
+    INSERT INTO catalogue_types SELECT id, {", ".join(TYPE_COLUMNS)}, {document({"icon": kept("icon")})}, rowid
+    FROM device_types
+    """,
+    f"""
+    INSERT INTO catalogue_types (id, name, slug, description)
+    SELECT {largest("device_types.id", "models.device_type_id")} + 1,
+    CASE WHEN EXISTS (SELECT 1 FROM device_types WHERE name = 'Other') THEN 'Other devices' ELSE 'Other' END,
+    'other', 'Everything else' WHERE EXISTS (SELECT 1 FROM catalogue_own WHERE m_row IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM device_types WHERE slug = 'other' OR
+    (lower(name) = 'other' AND slug IS NOT '{UPS}'))
+    """,
     "CREATE INDEX catalogue_types_ids ON catalogue_types (id)",
 )
 
@@ -319,107 +325,107 @@ NEW_MODELS = model_columns(
 MODEL_ROWS = (
     # `leader` and `m_row` name the completed model or the specification; `added` lists the values of `s_row`.
     f"CREATE TABLE catalogue_models ({', '.join(COLUMNS)}, legacy_fields, m_row, s_row, added, completed, leader)",
-    (
-        f"INSERT INTO catalogue_models SELECT {COMPLETED_IN_PLACE},"
-        f" NULL, m.row, f.leader, nullif({ADDED}, ''), NULL, NULL"
-        f" FROM {MODELS} AS m JOIN {WITH_RAW} LEFT JOIN catalogue_completed AS f ON f.m_row = m.row AND f.fills"
-        " ORDER BY m.row"
-    ),
-    (
-        f"INSERT INTO catalogue_models SELECT {VARIANTS},"
-        f" NULL, m.row, f.leader, {ADDED}, f.leader, NULL"
-        f" FROM catalogue_completed AS f JOIN {MODELS} AS m ON m.row = f.m_row JOIN {WITH_RAW}"
-        " JOIN device_specifications AS s ON s.rowid = f.leader WHERE NOT f.fills ORDER BY f.rowid"
-    ),
-    (
-        f"INSERT INTO catalogue_models SELECT {NEW_MODELS},"
-        f" NULL, NULL, s.row, NULL, NULL, s.row FROM catalogue_own AS o JOIN {SPECS} AS s ON s.row = o.s_row"
-        " JOIN device_specifications AS t ON t.rowid = o.s_row WHERE o.s_row = o.leader AND o.m_row IS NULL"
-        " ORDER BY s.row"
-    ),
+    f"""
+    INSERT INTO catalogue_models SELECT {COMPLETED_IN_PLACE},
+    NULL, m.row, f.leader, nullif({ADDED}, ''), NULL, NULL
+    FROM {MODELS} AS m JOIN {WITH_RAW} LEFT JOIN catalogue_completed AS f ON f.m_row = m.row AND f.fills
+    ORDER BY m.row
+    """,
+    f"""
+    INSERT INTO catalogue_models SELECT {VARIANTS},
+    NULL, m.row, f.leader, {ADDED}, f.leader, NULL
+    FROM catalogue_completed AS f JOIN {MODELS} AS m ON m.row = f.m_row JOIN {WITH_RAW}
+    JOIN device_specifications AS s ON s.rowid = f.leader WHERE NOT f.fills ORDER BY f.rowid
+    """,
+    f"""
+    INSERT INTO catalogue_models SELECT {NEW_MODELS},
+    NULL, NULL, s.row, NULL, NULL, s.row FROM catalogue_own AS o JOIN {SPECS} AS s ON s.row = o.s_row
+    JOIN device_specifications AS t ON t.rowid = o.s_row WHERE o.s_row = o.leader AND o.m_row IS NULL
+    ORDER BY s.row
+    """,
     "CREATE INDEX catalogue_models_ids ON catalogue_models (id)",
     "CREATE INDEX catalogue_models_leaders ON catalogue_models (leader) WHERE leader IS NOT NULL",
     "CREATE INDEX catalogue_models_rows ON catalogue_models (m_row, completed)",
     # The type of a model with the same name, or the type for all else.
-    (
-        "UPDATE catalogue_models AS c SET device_type_id = coalesce((SELECT m.device_type_id FROM models AS m"
-        f" WHERE m.name = c.name AND m.brand_id = c.brand_id AND m.device_type_id NOT IN {IS_UPS}"
-        " ORDER BY m.rowid LIMIT 1),"
-        f" {OTHER}) WHERE leader IS NOT NULL"
-    ),
+    f"""
+    UPDATE catalogue_models AS c SET device_type_id = coalesce((SELECT m.device_type_id FROM models AS m
+    WHERE m.name = c.name AND m.brand_id = c.brand_id AND m.device_type_id NOT IN {IS_UPS}
+    ORDER BY m.rowid LIMIT 1),
+    {OTHER}) WHERE leader IS NOT NULL
+    """,
     # A variant that is taken is named after the specification.
-    "UPDATE catalogue_models AS c SET variant = "
-    + labelled("variant", "(SELECT id FROM device_specifications WHERE rowid = c.leader)")
-    + " WHERE leader IS NOT NULL AND (EXISTS (SELECT 1 FROM models AS m WHERE m.name = c.name"
-    """
-        AND m.brand_id = c.brand_id AND coalesce(m.variant, '') = coalesce(c.variant, '')) OR leader IN (SELECT
-        leader
-        FROM (SELECT leader, row_number() OVER (PARTITION BY brand_id, name, coalesce(variant, '') ORDER BY
-        leader) AS n
-        FROM catalogue_models WHERE leader IS NOT NULL) WHERE n > 1))
-        """,
-    (
-        "UPDATE catalogue_models AS c SET variant = c.variant || ' ' || d.n"
-        " FROM (SELECT rowid AS row, row_number() OVER"
-        " (PARTITION BY brand_id, name, coalesce(variant, '') ORDER BY rowid) AS n FROM catalogue_models"
-        " WHERE leader IS NOT NULL OR completed IS NOT NULL) AS d WHERE d.row = c.rowid AND d.n > 1"
-    ),
+    f"""
+    UPDATE catalogue_models AS c SET variant =
+    {labelled("variant", "(SELECT id FROM device_specifications WHERE rowid = c.leader)")}
+    WHERE leader IS NOT NULL AND (EXISTS (SELECT 1 FROM models AS m WHERE {same_names("m", "c")})
+    OR leader IN (SELECT leader FROM (SELECT leader, row_number() OVER
+    (PARTITION BY brand_id, name, coalesce(variant, '') ORDER BY leader) AS n
+    FROM catalogue_models WHERE leader IS NOT NULL) WHERE n > 1))
+    """,
+    f"""
+    UPDATE catalogue_models AS c SET variant = c.variant || ' ' || (d.n + d.taken)
+    FROM (SELECT n.rowid AS row,
+    row_number() OVER (PARTITION BY brand_id, name, coalesce(variant, '') ORDER BY n.rowid) AS n,
+    EXISTS (SELECT 1 FROM models AS m WHERE {same_names("m", "n")}) AS taken
+    FROM catalogue_models AS n WHERE leader IS NOT NULL OR completed IS NOT NULL) AS d
+    WHERE d.row = c.rowid AND d.n + d.taken > 1
+    """,
     # Only a file without primary keys has these: they have no id, so that they are refused.
-    (
-        f"INSERT INTO catalogue_models SELECT {model_columns(**OF_SPECIFICATION)},"
-        f" NULL, NULL, s.row, NULL, NULL, s.row FROM {SPECS} AS s"
-        " WHERE NOT EXISTS (SELECT 1 FROM catalogue_spec_rows AS r WHERE r.row = s.row)"
-    ),
+    f"""
+    INSERT INTO catalogue_models SELECT {model_columns(**OF_SPECIFICATION)},
+    NULL, NULL, s.row, NULL, NULL, s.row FROM {SPECS} AS s
+    WHERE NOT EXISTS (SELECT 1 FROM catalogue_spec_rows AS r WHERE r.row = s.row)
+    """,
 )
 
 # --- Where each specification is kept, and which model each device gets ---------------------------------------------
 HOMES = (
     "CREATE TABLE catalogue_homes (s_row INTEGER PRIMARY KEY, model)",
-    (
-        "INSERT INTO catalogue_homes SELECT a.s_row, c.rowid FROM catalogue_alone AS a JOIN catalogue_models AS c"
-        " ON c.m_row = a.m_row AND c.completed IS NULL WHERE a.m_row IS NOT NULL"
-    ),
-    (
-        "INSERT INTO catalogue_homes SELECT o.s_row, c.rowid FROM catalogue_own AS o JOIN catalogue_models AS c"
-        " ON c.m_row = o.m_row AND c.completed IS NULL WHERE o.m_row IS NOT NULL"
-    ),
-    (
-        "INSERT INTO catalogue_homes SELECT o.s_row, c.rowid FROM catalogue_own AS o JOIN catalogue_models AS c"
-        " ON c.leader = o.leader WHERE o.m_row IS NULL"
-    ),
-    (
-        "INSERT OR IGNORE INTO catalogue_homes SELECT c.leader, c.rowid FROM catalogue_models AS c"
-        " WHERE c.leader IS NOT NULL"
-    ),
-    (
-        "UPDATE catalogue_pairs AS p SET target = c.rowid FROM catalogue_models AS c WHERE p.m_row IS NOT NULL"
-        " AND c.m_row = p.m_row AND c.completed IS (SELECT f.leader FROM catalogue_additions AS a"
-        " JOIN catalogue_completed AS f ON f.m_row = a.m_row AND f.leader = a.leader AND NOT f.fills"
-        " WHERE a.m_row = p.m_row AND a.s_row = p.s_row)"
-    ),
-    (
-        "INSERT OR IGNORE INTO catalogue_homes SELECT s_row, target FROM catalogue_pairs"
-        " WHERE m_row IS NOT NULL AND s_row IS NOT NULL ORDER BY m_row"
-    ),
+    """
+    INSERT INTO catalogue_homes SELECT a.s_row, c.rowid FROM catalogue_alone AS a JOIN catalogue_models AS c
+    ON c.m_row = a.m_row AND c.completed IS NULL WHERE a.m_row IS NOT NULL
+    """,
+    """
+    INSERT INTO catalogue_homes SELECT o.s_row, c.rowid FROM catalogue_own AS o JOIN catalogue_models AS c
+    ON c.m_row = o.m_row AND c.completed IS NULL WHERE o.m_row IS NOT NULL
+    """,
+    """
+    INSERT INTO catalogue_homes SELECT o.s_row, c.rowid FROM catalogue_own AS o JOIN catalogue_models AS c
+    ON c.leader = o.leader WHERE o.m_row IS NULL
+    """,
+    """
+    INSERT OR IGNORE INTO catalogue_homes SELECT c.leader, c.rowid FROM catalogue_models AS c
+    WHERE c.leader IS NOT NULL
+    """,
+    """
+    UPDATE catalogue_pairs AS p SET target = c.rowid FROM catalogue_models AS c WHERE p.m_row IS NOT NULL
+    AND c.m_row = p.m_row AND c.completed IS (SELECT f.leader FROM catalogue_additions AS a
+    JOIN catalogue_completed AS f ON f.m_row = a.m_row AND f.leader = a.leader AND NOT f.fills
+    WHERE a.m_row = p.m_row AND a.s_row = p.s_row)
+    """,
+    """
+    INSERT OR IGNORE INTO catalogue_homes SELECT s_row, target FROM catalogue_pairs
+    WHERE m_row IS NOT NULL AND s_row IS NOT NULL ORDER BY m_row
+    """,
     "CREATE INDEX catalogue_homes_of ON catalogue_homes (model)",
-    (
-        "UPDATE catalogue_pairs AS p SET target = (SELECT model FROM catalogue_homes AS h WHERE h.s_row = p.s_row)"
-        " WHERE m IS NULL AND s_row IS NOT NULL"
-    ),
+    """
+    UPDATE catalogue_pairs AS p SET target = (SELECT model FROM catalogue_homes AS h WHERE h.s_row = p.s_row)
+    WHERE m IS NULL AND s_row IS NOT NULL
+    """,
     # The id of the specification follows from the model of the device where that has one specification.
-    (
-        "UPDATE catalogue_pairs AS p SET keeps_id = (SELECT count(*) = 1 AND min(h.s_row) IS p.s_row"
-        " FROM catalogue_homes AS h WHERE h.model = p.target) IS NOT 1"
-    ),
-    (
-        "UPDATE catalogue_pairs AS p SET target = c.id, target_name = c.name, target_brand ="
-        " (SELECT b.name FROM catalogue_brands AS b WHERE b.id = c.brand_id) FROM catalogue_models AS c"
-        " WHERE c.rowid = p.target"
-    ),
-    (
-        "UPDATE catalogue_pairs AS p SET s_brand = s.brand, s_name = s.model FROM device_specifications AS s"
-        " WHERE s.rowid = p.s_row"
-    ),
+    """
+    UPDATE catalogue_pairs AS p SET keeps_id = (SELECT count(*) = 1 AND min(h.s_row) IS p.s_row
+    FROM catalogue_homes AS h WHERE h.model = p.target) IS NOT 1
+    """,
+    """
+    UPDATE catalogue_pairs AS p SET target = c.id, target_name = c.name, target_brand =
+    (SELECT b.name FROM catalogue_brands AS b WHERE b.id = c.brand_id) FROM catalogue_models AS c
+    WHERE c.rowid = p.target
+    """,
+    """
+    UPDATE catalogue_pairs AS p SET s_brand = s.brand, s_name = s.model FROM device_specifications AS s
+    WHERE s.rowid = p.s_row
+    """,
     "UPDATE catalogue_pairs SET target = m WHERE m IS NOT NULL AND m_row IS NULL",
 )
 
@@ -442,23 +448,23 @@ OF_SPEC = {
     },
     **{name: kept(f"t.{name}") for name in SPEC_FIELDS},
 }
+OF_MODEL = {
+    **{name: f"CASE WHEN c.completed IS NULL THEN {kept(f't.{name}')} END" for name in MODEL_FIELDS},
+    "specifications": "json(k.specifications)",
+}
 KEPT = (
     "CREATE TABLE catalogue_kept (model INTEGER PRIMARY KEY, specifications)",
-    (
-        f"INSERT INTO catalogue_kept SELECT model, json_group_array(json(kept))"
-        f" FROM (SELECT h.model, {document(OF_SPEC)} AS kept"
-        " FROM catalogue_homes AS h JOIN device_specifications AS t ON t.rowid = h.s_row"
-        " JOIN catalogue_models AS c ON c.rowid = h.model LEFT JOIN catalogue_brands AS b ON b.rowid ="
-        " (SELECT min(rowid) FROM catalogue_brands WHERE id = c.brand_id) ORDER BY h.model, h.s_row) GROUP BY model"
-    ),
-    "UPDATE catalogue_models AS c SET legacy_fields = (SELECT "
-    + document(
-        {
-            **{name: f"CASE WHEN c.completed IS NULL THEN {kept(f't.{name}')} END" for name in MODEL_FIELDS},
-            "specifications": "json(k.specifications)",
-        }
-    )
-    + " FROM (SELECT 1) LEFT JOIN models AS t ON t.rowid = c.m_row LEFT JOIN catalogue_kept AS k ON k.model = c.rowid)",
+    f"""
+    INSERT INTO catalogue_kept SELECT model, json_group_array(json(kept))
+    FROM (SELECT h.model, {document(OF_SPEC)} AS kept
+    FROM catalogue_homes AS h JOIN device_specifications AS t ON t.rowid = h.s_row
+    JOIN catalogue_models AS c ON c.rowid = h.model LEFT JOIN catalogue_brands AS b ON b.rowid =
+    (SELECT min(rowid) FROM catalogue_brands WHERE id = c.brand_id) ORDER BY h.model, h.s_row) GROUP BY model
+    """,
+    f"""
+    UPDATE catalogue_models AS c SET legacy_fields = (SELECT {document(OF_MODEL)} FROM (SELECT 1)
+    LEFT JOIN models AS t ON t.rowid = c.m_row LEFT JOIN catalogue_kept AS k ON k.model = c.rowid)
+    """,
 )
 
 STATEMENTS = (*PAIRS, *COMPLETED, *ALONE, *BRANDS, *OWN, *TYPES, *MODEL_ROWS, *HOMES, *KEPT)

@@ -60,7 +60,7 @@ def opened(path: Path, snapshot: Snapshot) -> sqlite3.Connection:
 
 
 def explain(error: sqlite3.OperationalError, snapshot: Snapshot, if_full: str) -> PreconditionFailed:
-    if "full" in str(error) or "disk I/O" in str(error):
+    if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return PreconditionFailed(f"The tables of {snapshot.source} could not be prepared: {error}.", if_full)
     return PreconditionFailed(
         f"{snapshot.source} lacks what this code reads: {error}.",
