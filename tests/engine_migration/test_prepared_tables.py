@@ -71,7 +71,7 @@ def test_column_that_no_statement_reads_is_unknown(old: Path) -> None:
 def test_file_without_a_column_that_is_read_is_refused(old: Path) -> None:
     support.alter(old, "ALTER TABLE new_people DROP COLUMN full_name")
     with (
-        pytest.raises(PreconditionFailed, match=r"lacks what this code reads: no such column: full_name\.$"),
+        pytest.raises(PreconditionFailed, match=r"lacks what this code reads: no such column: full_name\.\n"),
         support.prepared(old, legacy=FORMAT),
     ):
         pass
