@@ -45,7 +45,8 @@ def create_backup(
 
     A backup that has lost much of what those before it contain is suspicious, as its manifest says.
 
-    Raises PreconditionFailed, before anything is written where the disk is too small; ToolFailed, VerificationFailed.
+    Raises PreconditionFailed, before anything is written where the disk is too small; ToolFailed, VerificationFailed,
+    and OpsError if the lock of the database was lost.
     """
     require_space(engine=engine, repository=repository, kind=spec.kind)
     try:
@@ -59,6 +60,8 @@ def create_backup(
                 "Check the disk that it was written to, and run the command again.",
             )
         manifest = spec.baseline.judge(manifest.with_verification(verification))
+        # Another run would have taken the data file for one that a killed run had left, and deleted it.
+        engine.require_lock()
         repository.publish(manifest)
     except BaseException:
         repository.discard(name)

@@ -154,9 +154,13 @@ class BackupRepository(EventFiles):
         return StoredFile(size=after.size, sha256=after.sha256, uncompressed_size=before.size)
 
     def discard(self, name: str) -> None:
-        """Delete a data file that did not become a backup. Errors are ignored: another error is being raised."""
+        """Delete a data file that did not become a backup. Errors are ignored: another error is being raised.
+
+        One with a manifest stays: a run that has lost its lock may have the name that the next one has used since.
+        """
         with contextlib.suppress(OSError, OpsError):
-            self.storage.delete(name)
+            if not self.storage.exists(name + MANIFEST):
+                self.storage.delete(name)
 
     def publish(self, manifest: Manifest) -> None:
         """Make a stored file a backup. Raises ArtifactInvalid where the file is missing or has another size."""

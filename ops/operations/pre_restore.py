@@ -114,7 +114,9 @@ def finish_backup(context: OpsContext, run: RunRecorder, previous: PreviousDatab
     except Cancelled:
         raise
     except Exception as error:  # noqa: BLE001 - the restore is done, whatever fails
-        return "", run.log_error(f"The previous database {previous.name} could not be backed up", error)
+        message = run.log_error(f"The previous database {previous.name} could not be backed up", error)
+        # Since the restore; that has changed much.
+        return "", message.removesuffix(" Nothing was changed.")
     run.log(f"The previous database {previous.name} was backed up as {name}.")
     return name, ""
 

@@ -54,6 +54,17 @@ def test_records_of_an_empty_storage_are_empty(repository):
     assert str(caught.value) == "There is no verified backup.\nMake one: manage.py backup_database"
 
 
+def test_discarded_file_of_another_run_stays_when_it_is_a_backup(repository):
+    """Both have chosen the same name; the first has lost its lock."""
+    name = repository.next_name(Kind.SQL, factories.NOON)
+    repository.store(name, iter([b"x"]))
+    repository.discard(name)
+    assert not repository.storage.exists(name)
+    assert factories.backup(repository, kind=Kind.SQL).name == name
+    repository.discard(name)
+    assert repository.storage.exists(name)
+
+
 @pytest.mark.parametrize("kind", Kind)
 def test_open_gives_the_stored_file(repository, kind):
     content = b"CREATE TABLE rack ();\n" * 200_000

@@ -283,6 +283,10 @@ class Engine(ABC):
     def locked(self, label: str) -> AbstractContextManager[None]:
         """One operation at a time. Raises AlreadyRunning with the label of the holder."""
 
+    @abstractmethod
+    def require_lock(self) -> None:
+        """Raises OpsError if the lock of `locked` was lost meanwhile: another run may have begun, and cleaned up."""
+
     def relocked(self, *, within: float) -> AbstractContextManager[BaseDatabaseWrapper]:
         """Take the lock again after its session was lost, on the server that takes writes.
 

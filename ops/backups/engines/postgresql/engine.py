@@ -27,6 +27,7 @@ from ops.databases.postgres import databases, lock, server_id, writable
 from ops.databases.postgres.client_programs import ClientPrograms, find_programs
 from ops.databases.postgres.connection import ConnectionInfo
 from ops.databases.postgres.properties import DatabaseProperties, read_properties
+from ops.databases.postgres.queries import select
 from ops.errors import PreconditionFailed
 from ops.utils.progress import ProgressCallback
 
@@ -72,6 +73,10 @@ class PostgresEngine(Engine):
             return
         with databases.maintenance_connection(self.address) as connection:
             yield connection
+
+    def require_lock(self) -> None:
+        with self._server() as server:
+            select(server, "SELECT 1")
 
     @contextlib.contextmanager
     def relocked(self, *, within: float) -> Iterator[BaseDatabaseWrapper]:
@@ -179,7 +184,7 @@ class PostgresEngine(Engine):
         self._database_swap().mark_backed_up()
 
     def for_previous(self, previous: PreviousDatabase) -> "PreviousPostgres":
-        return PreviousPostgres(self.address, previous, tools_directory=self._tools_directory)
+        return PreviousPostgres(self.address, previous, lock=self._lock, tools_directory=self._tools_directory)
 
     def _schema_swap(self) -> SchemaSwap:
         return SchemaSwap(self.address, tools_directory=self._tools_directory)
@@ -191,10 +196,19 @@ class PostgresEngine(Engine):
 class PreviousPostgres(PostgresEngine):
     """The previous database of the one at `live`, for its backup: with the name of that one, and only to be read."""
 
-    def __init__(self, live: ConnectionInfo, previous: PreviousDatabase, *, tools_directory: Path | None) -> None:
+    def __init__(
+        self,
+        live: ConnectionInfo,
+        previous: PreviousDatabase,
+        *,
+        lock: Connection | None,
+        tools_directory: Path | None,
+    ) -> None:
+        """`lock`: the session that holds the lock of the live database, if the caller has it."""
         address = live.with_database(previous.name).with_session(undo_comment.READ_ONLY)
         super().__init__(address, tools_directory=tools_directory)
         self.database = live.database
+        self._lock = lock
         self._replaced_at = previous.replaced_at
 
     @contextlib.contextmanager

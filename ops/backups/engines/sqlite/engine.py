@@ -80,6 +80,9 @@ class SqliteEngine(Engine):
     def locked(self, label: str) -> contextlib.AbstractContextManager[None]:
         return locked(self.path, label)
 
+    def require_lock(self) -> None:
+        """It cannot be lost: it ends with the process."""
+
     def sweep(self, claimed: Collection[str] = ()) -> tuple[str, ...]:  # noqa: ARG002  # names and locks of files tell whose they are
         found: list[str] = []
         if recovered := undo.recover_interrupted_swap(self.path):
