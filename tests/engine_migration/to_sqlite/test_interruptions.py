@@ -16,7 +16,7 @@ import pytest
 
 from ops.databases.postgres import databases, lock
 from ops.engine_migration import compared_tables
-from ops.engine_migration.to_sqlite import copying, loading, pipeline
+from ops.engine_migration.to_sqlite import copying, loading, pipeline, target
 from ops.notifications import alerts
 from ops.utils.progress import Stage
 from tests.engine_migration import support
@@ -245,6 +245,24 @@ def test_server_that_is_gone_at_the_end(lab: Database, new: Path, monkeypatch: p
     assert outcome.error.startswith(f"No connection to the database {lab.address}: ")
     assert f" There is no file {new}.\n" in outcome.error
     assert not new.exists()
+
+
+def test_sessions_that_end_when_the_file_is_there_change_nothing(
+    lab: Database, new: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever has been read has been verified by then. No COMMIT follows."""
+    real = target.move_into_place
+
+    def move(file: Path, path: Path) -> None:
+        real(file, path)
+        end_sessions(lab)
+        held = f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE {lock.HOLDS}"
+        assert support.server().rows(held, [lock.RUN.format(lab.name)]) == [(True,)]
+
+    monkeypatch.setattr(target, "move_into_place", move)
+    outcome = back(new, lab)
+    assert (outcome.code, outcome.error) == (0, "")
+    assert books_in(new) == 5
 
 
 def test_cancelled_statement_fails_with_a_message(lab: Database, new: Path, monkeypatch: pytest.MonkeyPatch) -> None:
