@@ -1,43 +1,23 @@
 """The history next to the backups: one file for each event of a run."""
 
-import contextlib
 import datetime as dt
 import logging
 import re
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
-
-from msgspec import Struct
 
 from ops.backups.storage.atomic_files import AtomicFiles, json_bytes, sentence
 from ops.errors import ArtifactInvalid, OpsError
-from ops.utils import schema
-from ops.utils.schema import Line, Moment
 
 logger = logging.getLogger(__name__)
 
 EVENTS = "events"
 REPORTS = "reports"
 """The folder of the reports of restore tests."""
-REPLACED, LOST = "replaced", "lost"
-"""Words of events: a run has replaced the live database; the live database does not have what the run did."""
 MAX_EVENT = 16 * 2**20
 """Bytes. A log is most of it."""
 EVENT = re.compile(r"\d{8}_\d{6}_\d{6}_[0-9A-Za-z-]+_[a-z]+\.json", re.ASCII)
 SUFFIX = ".json"
-
-
-class Replacement(Struct, frozen=True, kw_only=True):
-    """That the run replaced the database `replaces` of the server with the id `server`, by its event."""
-
-    run: UUID
-    kind: Line
-    backup: Line
-    requested_at: Moment
-    started_at: Moment
-    server: Line
-    replaces: Line
 
 
 class EventFiles:
@@ -76,23 +56,6 @@ class EventFiles:
     def event_names(self) -> list[str]:
         # Without their sizes: of a long history, a look at each file takes ten times as long as the names do.
         return sorted(filter(EVENT.fullmatch, self.files.storage.listdir(EVENTS)[1]))
-
-    def last_replacement(self, *, server: str, database: str) -> tuple[Replacement, bool] | None:
-        """The newest replacement of this database, and whether it is known to be lost. Reads few files, usually one."""
-        lost = set()
-        endings = tuple(f"_{word}{SUFFIX}" for word in (REPLACED, LOST))
-        names = [name for name in self.files.storage.listdir(EVENTS)[1] if name.endswith(endings)]
-        for name in sorted(filter(EVENT.fullmatch, names), reverse=True):
-            run, word = run_and_event(name)
-            if word == LOST:
-                lost.add(run)
-                continue
-            for event in self.read_events([name]):
-                with contextlib.suppress(ArtifactInvalid):
-                    found = schema.read_document(event, Replacement, what="The event")
-                    if (found.server, found.replaces) == (server, database):
-                        return found, run in lost
-        return None
 
     def report_names(self) -> list[str]:
         """The reports of restore tests, without unfinished files."""

@@ -12,8 +12,12 @@ class Claims:
     This one records nothing: what is left behind is never dropped. `ops.runs.recorder.RunRecorder` does.
     """
 
-    def mark_staging(self) -> None:
-        """Write into what is "default", a staging database, that this operation has filled it."""
+    def mark_staging(self, database: str) -> None:
+        """Write into what is "default", the staging database of `database`, that this operation has filled it."""
+
+    def is_marked(self) -> bool:
+        """Whether what is "default" has that mark, so that the cut-over was done. Raises Django's database errors."""
+        return False
 
     def claim_database(self, name: str, *, target: str = "") -> None:
         """Record a name before a database gets it: a later operation drops what a killed one left. Raises OpsError."""
@@ -21,8 +25,11 @@ class Claims:
     def leave_database(self, name: str, *, target: str = "") -> None:
         """Record that a claimed database could not be dropped: a later operation drops it. Never raises."""
 
-    def left_databases(self, target: str, names: Collection[str]) -> Collection[str]:  # noqa: ARG002
-        """Those of `names` that earlier operations for `target` claimed. The caller holds the lock of `target`."""
+    def left_databases(self, names: Collection[str]) -> Collection[str]:  # noqa: ARG002
+        """Those of `names`, which derive from that of one database, that earlier operations claimed for any target.
+
+        The address of a target may be written in several ways. The caller holds the lock of the database.
+        """
         return ()
 
     def clear_left_databases(self, target: str) -> None:

@@ -10,7 +10,7 @@ from ops.operations.decisions import decide_backup
 from ops.operations.download import start_download
 from ops.operations.findings import is_live
 from ops.operations.index_retention import evaluate_index
-from ops.operations.migrate import migrate, preflight, rehearse
+from ops.operations.migrate import find_out, migrate, preflight, rehearse
 from ops.operations.migrate_to_sqlite import make_sqlite_file, migrate_to_sqlite, rehearse_to_sqlite
 from ops.operations.pre_restore import PreBackupFailed, describe_steps, is_made_afterwards, is_resumable
 from ops.operations.prune import evaluate_retention, prune
@@ -57,6 +57,7 @@ __all__ = [
     "evaluate_retention",
     "files_expired",
     "find_expired_previous",
+    "find_out",
     "find_source",
     "is_due",
     "is_live",

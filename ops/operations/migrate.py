@@ -1,29 +1,31 @@
 """Migrate a SQLite file to PostgreSQL, or only check whether the live database can be migrated to the other engine."""
 
-import contextlib
+from functools import partial
 from pathlib import Path
 
-import psycopg2
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from ops.backups import replacements
 from ops.backups.engines.postgresql.engine import PostgresEngine
-from ops.conf import conf
-from ops.databases.postgres import databases
+from ops.conf import conf, setting_name
+from ops.databases.postgres import databases, lock
 from ops.databases.postgres.connection import ConnectionInfo, parse_url
 from ops.databases.postgres.server_id import read_server_id
 from ops.engine_migration.prepared import NO_SERVER, MigrationOptions, PreparedFile
 from ops.engine_migration.result import MigrationResult
 from ops.engine_migration.to_postgres import pipeline
 from ops.engine_migration.to_postgres.pipeline import prepare
-from ops.engine_migration.to_postgres.target import Target, inspect_target
-from ops.errors import OpsError
+from ops.engine_migration.to_postgres.target import Target, inspect_target, is_filled
+from ops.errors import PreconditionFailed
 from ops.models import Run
 from ops.operations.findings import is_live, result_of
 from ops.operations.migrate_to_sqlite import preflight_to_sqlite
+from ops.runs import event_log
 from ops.runs.context import OpsContext
 from ops.runs.executor import operation
-from ops.runs.recorder import RunRecorder
+from ops.runs.lock import describe_request, record_answer
+from ops.runs.recorder import RunRecorder, is_applied
 from ops.runs.results import PreflightResult
 
 
@@ -43,18 +45,38 @@ def migrate(context: OpsContext, run: RunRecorder, *, prepared: PreparedFile, ta
         on_progress=run.report,
     )
     run.mark_applied()
-    record_replaced(run, target)
+    run.record_replaced()
     for note in (*prepared.file_notes, *prepared.load_notes):
         run.log(note)
     return result
 
 
-def record_replaced(run: RunRecorder, target: Target) -> None:
-    """The server may have gone since: then a later failover is not compared with this migration."""
-    with contextlib.suppress(OpsError, psycopg2.Error), databases.maintenance_connection(target.address) as connection:
+def find_out(context: OpsContext, address: ConnectionInfo) -> str:
+    """Record whether an earlier migration to `address`, to whose cut-over no server had answered, was done.
+
+    Returns a sentence, or '' where there is none. Raises PreconditionFailed if it was done, AlreadyRunning while
+    another run holds the target, and OutcomeUnknown.
+    """
+    repository = context.repository
+    if not repository.files.names(replacements.FOLDER):
+        return ""
+    with databases.maintenance_connection(address) as connection, lock.locked(connection, address.database):
         with connection.cursor() as cursor:
-            server = read_server_id(cursor)
-        run.record_replaced(server=server, database=target.address.database)
+            where = {"server": read_server_id(cursor), "database": address.database}
+        unsure = replacements.read(repository.files, **where).unsure
+        run = unsure and event_log.read_runs(repository.events(str(unsure.run))).get(unsure.run)
+        if not run or run.kind != Run.Kind.MIGRATION:
+            return ""
+        renamed = databases.may_create(connection, address.database)
+        is_done = is_filled(address, partial(is_applied, run), renamed=renamed)
+        record_answer(repository, run, is_done=is_done, **where)
+    request = describe_request(run)
+    if is_done:
+        raise PreconditionFailed(
+            f"{request} was done: its rows are in {address}. Nothing was changed now.",
+            f"Set {setting_name('DATABASES')} to this database, and restart the site. All users must sign in again.",
+        )
+    return f"{request} was not done. The database {address} is as before."
 
 
 @operation(writes_row=False)

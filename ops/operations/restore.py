@@ -17,8 +17,9 @@ from ops.backups.restore_checks import require_restorable
 from ops.backups.sources import RestoreSource
 from ops.backups.table_policy import kept_live
 from ops.backups.verify import LoadResult, load_and_migrate, migrate
+from ops.databases.postgres import lock
 from ops.databases.postgres.differences import NotKept
-from ops.databases.postgres.lock import LONGEST_FAILOVER, OutcomeUnknown
+from ops.databases.postgres.lock import OutcomeUnknown
 from ops.errors import PreconditionFailed
 from ops.maintenance import maintenance_mode
 from ops.models import Run
@@ -201,17 +202,18 @@ def go_live(
     for left in not_kept:
         run.log(str(left))
     run.report(Progress(stage=Stage.CUT_OVER))
+    run.begin_replacing(server=context.engine.replaced_server(), database=context.engine.database)
     began = time.monotonic()
-    server = context.engine.replaced_server()
     try:
         staging.swap(run=run.id, backup=backup, backup_due=backup_due)
     except OutcomeUnknown:
-        with context.engine.relocked(within=LONGEST_FAILOVER):
+        with context.engine.relocked(within=lock.LONGEST_FAILOVER):
             run.require_applied()
         staging.keep()
     run.mark_applied()
-    run.record_replaced(server=server, database=context.engine.database)
-    return not_kept, time.monotonic() - began
+    cut_over = time.monotonic() - began
+    run.record_replaced()
+    return not_kept, cut_over
 
 
 @operation(Run.Kind.UNDO)

@@ -5,12 +5,12 @@ time; the rest are the fields of `ops.models.Run` at that time. A run without an
 killed.
 
 An ``uncertain`` event says that the connection was lost at the cut-over, and no server has answered since. The next
-run records how the run ended.
+run records how the run ended. Of a migration, whose target another run may never ask, that is an ``ended`` event, which
+a later one corrects.
 
-A ``replaced`` event says that the run has replaced the live database: ``replaces`` is its name, and ``server`` the id
-of the server, which is the same before and after a failover. A ``lost`` event says that the live database does not have
-what the run did: a server took over that had not received it. If that server is replaced in its turn, another
-``replaced`` event may follow.
+A ``replaced`` event says that the run has replaced the live database. A ``lost`` event says that the live database does
+not have what the run did: a server took over that had not received it. If that server is replaced in its turn, another
+``replaced`` event may follow. `ops.backups.replacements` has the last one of each database.
 
 In a ``claimed`` event, ``claims`` is the name of a data file that the run is about to write, so that a later run can
 delete it; ``claims_database`` is the name of a database that it is about to create, and ``target`` the server and
@@ -25,10 +25,12 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from ops.backups.event_files import LOST, REPLACED, run_and_event
+from ops.backups import replacements
+from ops.backups.event_files import run_and_event
 from ops.backups.locations.catalog import BackupCatalog
+from ops.backups.replacements import LastReplacement, Replacement
 from ops.errors import ArtifactInvalid
 from ops.health.replacement import describe_loss
 from ops.models import Run
@@ -40,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 Event = Mapping[str, Any]
 STARTED, CLAIMED, LEFT, ENDED, SWEPT, UNCERTAIN = "started", "claimed", "left", "ended", "swept", "uncertain"
+REPLACED, LOST = "replaced", "lost"
 FINISHES = frozenset({ENDED, LOST})
 NOT_RECORDED = {"id", "applied", "cancel_requested", "cancelled_by", "reported_at"}
 AGAIN: Mapping[str, str] = {
@@ -66,21 +69,58 @@ def record(
     repository.add_event({**_event(event, run), **{name: value for name, value in fields.items() if value}})
 
 
+def begin_replacing(repository: BackupCatalog, run: Run, *, server: str, database: str) -> None:
+    """`run` is about to replace `database` on the server with this id (`ops.databases.postgres.server_id`).
+
+    Until it is recorded whether it has done so, that is not known.
+    """
+    last = replacements.read(repository.files, server=server, database=database)
+    begun = structs.replace(last, unsure=_replacement(run))
+    replacements.write(repository.files, begun, server=server, database=database)
+
+
 def record_replaced(repository: BackupCatalog, run: Run, *, server: str, database: str) -> None:
-    """`run` has replaced `database` on the server with this id (`ops.databases.postgres.server_id`)."""
-    repository.add_event({**_event(REPLACED, run), "server": server, "replaces": database})
+    """`run` has replaced `database`."""
+    record(repository, REPLACED, run)
+    last = LastReplacement(done=_replacement(run))
+    replacements.write(repository.files, last, server=server, database=database)
 
 
-def record_lost(repository: BackupCatalog, run: Run) -> Run:
-    """The live database does not have what `run` did. Returns it as failed."""
+def record_not_replaced(repository: BackupCatalog, run: UUID, *, server: str, database: str) -> None:
+    """`run` has not replaced `database`, which `begin_replacing` has announced."""
+    last = replacements.read(repository.files, server=server, database=database)
+    if last.unsure and last.unsure.run == run:
+        left = structs.replace(last, unsure=None)
+        replacements.write(repository.files, left, server=server, database=database)
+
+
+def record_lost(repository: BackupCatalog, run: Run, *, server: str, database: str) -> Run:
+    """The live `database` does not have what `run` did. Returns it as failed."""
     run.status, run.finished_at = Run.Status.FAILED, run.finished_at or clock.now()
-    run.error = describe_loss(run)
-    file = run.arguments.get("file")
-    run.hint = f"If it is still wanted: manage.py {AGAIN[run.kind]}"
-    if run.kind == Run.Kind.RESTORE:
-        run.hint += f" --backup-file {shlex.quote(str(file))}" if file else f" {run.backup}"
+    run.error, run.hint = describe_loss(run), again(run)
     record(repository, LOST, run)
+    last = LastReplacement(done=_replacement(run), is_lost=True)
+    replacements.write(repository.files, last, server=server, database=database)
     return run
+
+
+def again(run: Run) -> str:
+    """The command that repeats a run which replaces the live database."""
+    file = run.arguments.get("file")
+    hint = f"If it is still wanted: manage.py {AGAIN[run.kind]}"
+    if run.kind == Run.Kind.RESTORE:
+        hint += f" --backup-file {shlex.quote(str(file))}" if file else f" {run.backup}"
+    return hint
+
+
+def _replacement(run: Run) -> Replacement:
+    return Replacement(
+        run=run.pk,
+        kind=run.kind,
+        backup=run.backup,
+        requested_at=run.requested_at,
+        started_at=run.started_at or run.requested_at,
+    )
 
 
 def record_swept(repository: BackupCatalog, events: Iterable[Event], *, target: str = "") -> None:
@@ -117,10 +157,11 @@ def claimed_databases(events: Iterable[Event], *, target: str = "") -> set[str]:
     return {name for name in names if isinstance(name, str)}
 
 
-def claimed_before(repository: BackupCatalog, names: Collection[str], *, target: str = "") -> set[str]:
-    """Those of `names` that a run claimed as databases, whether it has ended or not. The newest events are read first.
+def claimed_before(repository: BackupCatalog, names: Collection[str]) -> set[str]:
+    """Those of `names` that a run claimed as databases, for any target, whether it has ended or not.
 
-    A run drops what it has claimed before it ends, but a server that takes over may not have received that.
+    A run drops what it has claimed before it ends, but a server that takes over may not have received that. The newest
+    events are read first.
     """
     missing, found = set(names), set[str]()
     for name in reversed(repository.event_names() if missing else []):
@@ -129,7 +170,7 @@ def claimed_before(repository: BackupCatalog, names: Collection[str], *, target:
         if run_and_event(name)[1] == CLAIMED:
             for event in repository.read_events([name]):
                 database = event.get("claims_database")
-                if database in missing and event.get("target", "") == target:
+                if database in missing:
                     missing.remove(database)
                     found.add(database)
     return found

@@ -22,7 +22,7 @@ from ops.databases.sqlite.lock import held
 from ops.engine_migration.to_postgres.snapshot_directory import sweep_snapshots
 from ops.engine_migration.to_sqlite.directory import sweep_directory
 from ops.errors import AlreadyRunning
-from ops.health.replacement import find_contradiction
+from ops.health.replacement import Finding, describe_unanswered, find_contradiction
 from ops.models import Run
 from ops.notifications import alerts
 from ops.runs import event_log, index
@@ -38,6 +38,9 @@ PARTLY: Mapping[str, str] = {
     Run.Kind.SQLITE_DELETION: "; the file may have been deleted",
 }
 """What else is known of a killed run, by its kind."""
+TARGET = "; the database that it was to fill is as before, or complete"
+"""What is known of a killed migration to PostgreSQL."""
+UNANSWERED = "has ended without an answer to its cut-over"
 CLEANING_UP = "cleaning up"
 """The holder of the lock that is no run, but looks for killed ones: each worker does so at its start."""
 LONGEST_CLEAN_UP = 10.0
@@ -112,6 +115,7 @@ def _clean_up(engine: Engine, repository: BackupCatalog) -> tuple[str, ...]:
     )
     # Before the runs are closed: if this process is killed here, the next run still finds their claims.
     claimed = event_log.claimed_databases(events)
+    # Migrations to this database have claimed names under its address, which may be written in several ways.
     claimed |= event_log.claimed_before(repository, {*engine.leftovers()} - claimed)
     dropped = engine.sweep(claimed)
     event_log.record_swept(repository, events)
@@ -133,7 +137,9 @@ def _keep_other_claims(killed: Iterable[Run], events: Sequence[event_log.Event],
                 event_log.record(repository, event_log.LEFT, run, database=name, target=target)
 
 
-def _mark_interrupted(killed: Sequence[Run], repository: BackupCatalog, *, server: str = "") -> tuple[str, ...]:
+def _mark_interrupted(
+    killed: Sequence[Run], repository: BackupCatalog, *, server: str | None = None
+) -> tuple[str, ...]:
     """Record the end of these runs, and which have replaced the database of `server`. Returns a sentence for each."""
     rows = query_with_timeout(lambda: Run.objects.in_bulk([run.pk for run in killed]))
     if isinstance(rows, BaseException):
@@ -141,14 +147,26 @@ def _mark_interrupted(killed: Sequence[Run], repository: BackupCatalog, *, serve
         return tuple(
             f"{describe_request(run)} was killed; its state is unknown until the database answers." for run in killed
         )
+    unanswered = {run.pk for run in killed if _is_unanswered(run)}
     closed = [_closed(run, rows.get(run.pk)) for run in killed]
     for run in closed:
-        if run.applied and server:
+        if server is not None and run.applied:
             event_log.record_replaced(repository, run, server=server, database=run.database)
+        elif server is not None:
+            event_log.record_not_replaced(repository, run.pk, server=server, database=run.database)
         event_log.record(repository, event_log.ENDED, run)
     query_with_timeout(partial(_write_rows, closed))
     alerts.notify_runs(closed)
-    return tuple(f"{describe_request(run)} was killed. It was marked as {run.get_status_display()}." for run in closed)
+    return tuple(
+        f"{describe_request(run)} {UNANSWERED if run.pk in unanswered else 'was killed'}."
+        f" It was marked as {run.get_status_display()}."
+        for run in closed
+    )
+
+
+def _is_unanswered(run: Run) -> bool:
+    """Whether the run has ended without an answer to its cut-over: a killed one has no error."""
+    return bool(run.error)
 
 
 def _write_rows(runs: Iterable[Run]) -> None:
@@ -160,36 +178,66 @@ def _closed(run: Run, row: Run | None) -> Run:
     """How the killed `run` ended, according to its row in the live database."""
     if row and row.is_finished:
         return row
-    # What an uncertain run says is not in a row of another database.
-    error = run.error or f"The process {run.pid} on {run.host} was killed."
+    if _is_unanswered(run):
+        return _answered(run, is_done=bool(row and row.applied))
+    error = f"The process {run.pid} on {run.host} was killed."
     run = row or run
     run.finished_at = clock.now()
     run.status, run.error = Run.Status.INTERRUPTED, error
-    run.hint = f"The database is unchanged{PARTLY.get(run.kind, '')}. Start the run again."
+    partly = TARGET if run.kind == Run.Kind.MIGRATION else PARTLY.get(run.kind, "")
+    run.hint = f"The database is unchanged{partly}. Start the run again."
     if run.applied:
         run.status, run.hint = Run.Status.SUCCEEDED, "The restored database was already live."
     return run
 
 
+def _answered(run: Run, *, is_done: bool) -> Run:
+    """How `run` has ended, of whose cut-over that was not known."""
+    run.finished_at = run.finished_at or clock.now()
+    run.applied = is_done
+    if is_done:
+        run.status, run.error, run.hint = Run.Status.SUCCEEDED, "", describe_unanswered(run, is_done=True)
+    else:
+        run.status, run.error = Run.Status.FAILED, describe_unanswered(run, is_done=False)
+        run.hint = event_log.again(run)
+    return run
+
+
 def _correct_replacement(repository: BackupCatalog) -> tuple[str, ...]:
-    """Record that the live database does not have the last restore, undo or migration; or that it has it again."""
+    """Record what the live database shows of the last restore, undo or migration, and the record does not say."""
     found = query_with_timeout(partial(find_contradiction, DEFAULT_DB_ALIAS, repository))
     if found is None or isinstance(found, BaseException):
         return ()
-    replacement = found.replacement
-    run = event_log.read_runs(repository.events(str(replacement.run))).get(replacement.run)
+    key, where = found.replacement.run, {"server": found.server, "database": found.database}
+    run = event_log.read_runs(repository.events(str(key))).get(key)
     if run is None:
+        event_log.record_not_replaced(repository, key, **where)
         return ()
-    if found.is_lost:
-        run = event_log.record_lost(repository, run)
-        sentence = run.error
-    else:
-        run.status, run.error, run.hint = Run.Status.SUCCEEDED, "", ""
-        event_log.record_replaced(repository, run, server=replacement.server, database=replacement.replaces)
-        sentence = f"{describe_request(run)} had been lost. The live database has it again."
+    match found.finding:
+        case Finding.LOST:
+            run = event_log.record_lost(repository, run, **where)
+            sentence = run.error
+        case Finding.FOUND_AGAIN:
+            run.status, run.error, run.hint = Run.Status.SUCCEEDED, "", ""
+            event_log.record_replaced(repository, run, **where)
+            sentence = f"{describe_request(run)} had been lost. The live database has it again."
+        case Finding.DONE | Finding.NOT_DONE:
+            run = record_answer(repository, run, is_done=found.finding is Finding.DONE, **where)
+            sentence = f"{describe_request(run)} {UNANSWERED}. It was marked as {run.get_status_display()}."
     query_with_timeout(partial(_write_rows, [run]))
     alerts.notify_runs([run])
     return (sentence,)
+
+
+def record_answer(repository: BackupCatalog, run: Run, *, is_done: bool, server: str, database: str) -> Run:
+    """Record whether `run` has replaced `database`, which was not known. Returns it as it has ended."""
+    run = _answered(run, is_done=is_done)
+    if is_done:
+        event_log.record_replaced(repository, run, server=server, database=database)
+    else:
+        event_log.record_not_replaced(repository, run.pk, server=server, database=database)
+    event_log.record(repository, event_log.ENDED, run)
+    return run
 
 
 def describe_request(run: Run) -> str:

@@ -1,13 +1,14 @@
 """The record of a run while it is running: progress, log, claims and result."""
 
+import contextlib
 import copy
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db import DEFAULT_DB_ALIAS, ProgrammingError, connection, transaction
 from django.db import Error as DatabaseError
 from msgspec import Struct
 
@@ -15,9 +16,10 @@ from ops.backups.locations.catalog import BackupCatalog
 from ops.backups.record import BackupRecord
 from ops.databases.leftovers import Claims
 from ops.databases.postgres.connection import RUN_AGAIN, server_message
-from ops.databases.postgres.lock import OutcomeUnknown
+from ops.databases.postgres.lock import NOT_DONE, OutcomeUnknown
+from ops.databases.postgres.server_id import read_server_id
 from ops.errors import Cancelled, OpsError, PreconditionFailed
-from ops.health.replacement import Contradiction, find_contradiction
+from ops.health.replacement import Contradiction, Finding, find_contradiction
 from ops.models import Run
 from ops.runs import event_log, index
 from ops.runs.row_writer import RunRowWriter
@@ -47,7 +49,11 @@ class RunRecorder(Claims):
         self._run, self._repository, self._on_progress = run, repository, on_progress
         self._lock = threading.Lock()
         self._timer = StageTimer()
-        self._may_be_cancelled, self._is_applied, self._replaced = True, False, False
+        self._may_be_cancelled, self._is_applied = True, False
+        self._replacing: dict[str, str] | None = None
+        """The id of the server and the name of the database that the run replaces."""
+        self._is_recorded = False
+        """Whether it is recorded that the run has replaced it."""
         self._failure: OpsError | None = None
         self._known_events: set[str] = set()
         self._indexed: list[BackupRecord] = []
@@ -131,52 +137,72 @@ class RunRecorder(Claims):
             index.write_new(self._repository, known_events=self._known_events, records=self._indexed)
             _write_applied(self._state())
 
-    def mark_staging(self) -> None:
+    def mark_staging(self, database: str) -> None:
         run = self._state()
         # Only a successful swap makes the row live, where no run closes it: it is recorded for another database.
         run.status, run.finished_at = Run.Status.SUCCEEDED, clock.now()
         with transaction.atomic():
             _write_applied(run)
+        with connection.cursor() as cursor:
+            self.begin_replacing(server=read_server_id(cursor), database=database)
+
+    def is_marked(self) -> bool:
+        return is_applied(self._run)
+
+    def begin_replacing(self, *, server: str | None, database: str) -> None:
+        """Record before a cut-over that the run may replace `database`; `server` is `Engine.replaced_server`.
+
+        If no server answers to it, a later run finds out what it has done.
+        """
+        if server is None:
+            return
+        self._replacing = {"server": server, "database": database}
+        with self._logging_errors("that the database is about to be replaced"):
+            event_log.begin_replacing(self._repository, self._state(), **self._replacing)
 
     def require_applied(self) -> None:
         """Raises OpsError unless the swap has made the row of this run live in what "default" is: it was not done."""
         try:
-            applied = Run.objects.filter(pk=self.id, applied=True).exists()
+            applied = self.is_marked()
         except DatabaseError as error:
             raise OutcomeUnknown.because(server_message(error)) from error
         if not applied:
-            raise OpsError(
-                "The server changed at the cut-over, and the server that answers now does not have the new database."
-                " Nothing was changed.",
-                RUN_AGAIN,
-            )
+            raise OpsError(NOT_DONE, RUN_AGAIN)
 
     def mark_applied(self) -> None:
         """Call it after a cut-over: an interruption does not make the run fail from then on."""
         self._is_applied = True
         self._writer.resume()
 
-    def record_replaced(self, *, server: str, database: str) -> None:
-        """Record after a cut-over that the run has replaced `database`; `server` is `Engine.replaced_server`.
+    def record_replaced(self) -> None:
+        """Record after a cut-over that the run has replaced the database of `begin_replacing`.
 
         A later run compares this with the live database.
         """
-        if not server:
-            return
-        self._replaced = True
-        try:
-            event_log.record_replaced(self._repository, self._state(), server=server, database=database)
-        except (OSError, OpsError):
-            logger.exception("It could not be recorded next to the backups which database was replaced.")
+        if self._replacing:
+            self._is_recorded = True
+            with self._logging_errors("which database was replaced"):
+                event_log.record_replaced(self._repository, self._state(), **self._replacing)
 
     def require_not_lost(self) -> None:
         """Raises OpsError if the server that answers now does not have what the run did: it took over meanwhile."""
-        if not self._replaced:
+        if not self._is_recorded:
             return
         found = query_with_timeout(partial(find_contradiction, DEFAULT_DB_ALIAS, self._repository))
-        if isinstance(found, Contradiction) and found.is_lost and str(found.replacement.run) == self.id:
-            lost = event_log.record_lost(self._repository, self._state())
+        if not isinstance(found, Contradiction) or found.finding is not Finding.LOST:
+            return
+        if str(found.replacement.run) == self.id:
+            where = {"server": found.server, "database": found.database}
+            lost = event_log.record_lost(self._repository, self._state(), **where)
             raise OpsError(lost.error, lost.hint)
+
+    @contextlib.contextmanager
+    def _logging_errors(self, what: str) -> Iterator[None]:
+        """A storage that takes no record any more does not make a cut-over fail."""
+        try:
+            yield
+        except (OSError, OpsError):
+            logger.exception("It could not be recorded next to the backups %s.", what)
 
     @property
     def is_applied(self) -> bool:
@@ -199,8 +225,8 @@ class RunRecorder(Claims):
         except (OSError, OpsError):
             logger.exception("The database %s could not be dropped, and no later run will drop it.", name)
 
-    def left_databases(self, target: str, names: Collection[str]) -> Collection[str]:
-        return event_log.claimed_before(self._repository, names, target=target)
+    def left_databases(self, names: Collection[str]) -> Collection[str]:
+        return event_log.claimed_before(self._repository, names)
 
     def clear_left_databases(self, target: str) -> None:
         event_log.record_swept(self._repository, self._earlier_events(), target=target)
@@ -227,11 +253,12 @@ class RunRecorder(Claims):
                 self._run.status, self._run.finished_at = self._final_status(error), clock.now()
             self._run.error, self._run.hint = explanation(error)
             self._run.result = to_json(self.result) if self.result else {}
-        try:
+        has_failed = isinstance(error, Exception) and not isinstance(error, OutcomeUnknown)
+        with self._logging_errors(f"how the run {self.id} ended"):
+            if self._replacing and not self._is_recorded and has_failed:
+                event_log.record_not_replaced(self._repository, self._run.pk, **self._replacing)
             word = event_log.UNCERTAIN if is_uncertain else event_log.ENDED
             event_log.record(self._repository, word, self._state())
-        except (OSError, OpsError):
-            logger.exception("The end of the run %s could not be recorded next to the backups.", self.id)
         if not self._writer.close(within=DATABASE_TIMEOUT):
             logger.warning("The row of the run %s could not be updated. Run: manage.py rebuild_backup_index", self.id)
         return self._state()
@@ -267,6 +294,15 @@ class RunRecorder(Claims):
 def query_with_timeout(query: Callable[[], Answer]) -> Answer | BaseException:
     """The result of a query to the live database, or its error. No run waits longer for the sake of its record."""
     return SingleFlight().run("query", query).result(within=DATABASE_TIMEOUT)
+
+
+def is_applied(run: Run) -> bool:
+    """Whether a swap has made the row of `run` live in what "default" is. Raises Django's database errors."""
+    try:
+        return Run.objects.filter(pk=run.pk, applied=True).exists()
+    except ProgrammingError:
+        # An empty database has no tables.
+        return False
 
 
 def _write_applied(run: Run) -> None:

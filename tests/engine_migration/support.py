@@ -32,7 +32,6 @@ from ops.engine_migration.to_postgres import target
 from ops.engine_migration.to_postgres.pipeline import copy_and_verify, prepare
 from ops.engine_migration.to_postgres.target import (
     NEW_SUFFIX,
-    OLD_SUFFIX,
     StagingDatabase,
     inspect_target,
     open_staging,
@@ -166,7 +165,7 @@ def create(name: str, template: str = "template0") -> Database:
 
 def drop(name: str) -> None:
     """Drop the database and the databases that a run may have left."""
-    for suffix in ("", NEW_SUFFIX, OLD_SUFFIX):
+    for suffix in ("", NEW_SUFFIX, databases.EMPTIED):
         server().rows(f'DROP DATABASE IF EXISTS "{databases.suffixed_name(name, suffix)}" WITH (FORCE)')
 
 
@@ -181,7 +180,7 @@ def end_lock_session(name: str) -> None:
 
 def staging_databases(name: str) -> list[str]:
     """The names of the databases that a run left for `name`."""
-    names = [databases.suffixed_name(name, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX)]
+    names = [databases.suffixed_name(name, suffix) for suffix in (NEW_SUFFIX, databases.EMPTIED)]
     found = server().rows("SELECT datname FROM pg_database WHERE datname = ANY(%s)", [names])
     return [name for (name,) in found]
 

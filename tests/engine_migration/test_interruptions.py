@@ -142,7 +142,7 @@ def test_operations_on_two_databases_do_not_block_each_other(database: Database,
             pass
 
 
-@pytest.mark.parametrize("suffix", [targets.NEW_SUFFIX, targets.OLD_SUFFIX])
+@pytest.mark.parametrize("suffix", [targets.NEW_SUFFIX, databases.EMPTIED])
 @pytest.mark.parametrize(
     "mark",
     [

@@ -277,7 +277,7 @@ def let_in_after_the_end(monkeypatch: pytest.MonkeyPatch, database: Database, ti
 def test_swap_is_tried_again_while_a_session_stays(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL waits 5 s for it in each attempt."""
     live = database.name
-    new, old = (databases.suffixed_name(live, suffix) for suffix in (targets.NEW_SUFFIX, targets.OLD_SUFFIX))
+    new, old = (databases.suffixed_name(live, suffix) for suffix in (targets.NEW_SUFFIX, databases.EMPTIED))
     support.create(new).rows("CREATE TABLE arrived ()")
     visitors = let_in_after_the_end(monkeypatch, database, times=1)
     with databases.maintenance_connection(database.address) as connection:

@@ -140,13 +140,21 @@ class Lab:
 
     # --- Commands ----------------------------------------------------------------------------------------------
     def start(
-        self, *arguments: str, typed: str = "", stop_at: str = "", largest_file: int = 0, **changes: str
+        self,
+        *arguments: str,
+        typed: str = "",
+        stop_at: str = "",
+        largest_file: int = 0,
+        constants: dict[str, Any] | None = None,
+        **changes: str,
     ) -> Command:
-        """Start a command with `typed` as its standard input."""
+        """Start a command with `typed` as its standard input; `constants` as in `Process`."""
         with tempfile.TemporaryFile("w+") as stdin:
             stdin.write(typed)
             stdin.seek(0)
-            return self.start_with(stdin.fileno(), arguments, changes, stop_at=stop_at, largest_file=largest_file)
+            return self.start_with(
+                stdin.fileno(), arguments, changes, stop_at=stop_at, largest_file=largest_file, constants=constants
+            )
 
     def start_with(self, stdin: int, arguments: Sequence[str], changes: dict[str, str], **limits: Any) -> Command:
         out, error = (self.folder / f"{next(numbers)}.{kind}" for kind in ("out", "error"))
@@ -250,6 +258,19 @@ class Lab:
     def runs(self) -> list[tuple[str, str]]:
         """Kind and status of every run in the database, by the time of the request."""
         return [(kind, status) for kind, status in self.rows("SELECT kind, status FROM ops_run ORDER BY requested_at")]
+
+    def last_run(self, kind: str) -> tuple[str, str, str]:
+        """Status, error and hint of the last run of this kind in the database."""
+        named = f"FROM ops_run WHERE kind = '{kind}' ORDER BY requested_at DESC LIMIT 1"
+        return self.rows(f"SELECT status, error, hint {named}")[0]
+
+    def recovered(self) -> list[str]:
+        """What is cleaned up after earlier runs, in sentences."""
+        return list(self.run_json("rebuild_backup_index")["recovered"])
+
+    def last_restore(self) -> dict[str, str]:
+        """What health says of the last restore."""
+        return dict(self.manage("check_database", "--json").json["checks"]["last_restore"])
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_text()) for path in sorted((self.backups / "events").glob("*.json"))]

@@ -52,8 +52,8 @@ class FileLock:
             file.flush()
             yield
 
-    def replaced_server(self) -> str:
-        return ""
+    def replaced_server(self) -> None:
+        return None
 
     def leftovers(self) -> Collection[str]:
         return ()

@@ -123,6 +123,9 @@ def become(request: dict[str, Any], files: list[int]) -> None:
         read_settings_again()
         replay_migrations(request["statements"])
         stop_at(request["stop_at"])
+        for name, value in request["constants"].items():
+            module, _, constant = name.rpartition(".")
+            setattr(importlib.import_module(module), constant, value)
         if request["umask"] is not None:
             os.umask(request["umask"])
         if limit := request["largest_file"]:

@@ -74,7 +74,9 @@ class Process:
         statements: str = "",
         largest_file: int = 0,
         umask: int | None = None,
+        constants: dict[str, Any] | None = None,
     ) -> None:
+        """`constants` of modules, by their full names, have other values in the program."""
         request = {
             "arguments": [str(argument) for argument in arguments],
             "environment": dict(os.environ) if env is None else env,
@@ -83,6 +85,7 @@ class Process:
             "statements": statements,
             "largest_file": largest_file,
             "umask": umask,
+            "constants": constants or {},
         }
         self.returncode: int | None = None
         self.stdin: IO[str] | None = None

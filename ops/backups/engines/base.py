@@ -291,16 +291,17 @@ class Engine(ABC):
         """Take the lock again after its session was lost, on the server that takes writes.
 
         Waits up to `within` seconds for such a server.
-        Within the block "default" is the live database on that server. Raises OutcomeUnknown.
+        Within the block "default" is the live database on that server. Raises OutcomeUnknown, and OpsError where there
+        is no such database.
         """
         raise NotImplementedError
 
-    def replaced_server(self) -> str:
-        """The server on which a swap replaces the live database, as `Replacement.server`.
+    def replaced_server(self) -> str | None:
+        """The id of the server whose database a swap replaces (`read_server_id`); None where no failover loses one.
 
         It is asked in the session that holds the lock. Raises OpsError if that is lost.
         """
-        return ""
+        return None
 
     def leftovers(self) -> Collection[str]:
         """The names of databases that there should not be while no run is running: a run creates and drops them."""

@@ -133,6 +133,10 @@ class ConnectionInfo:
         """
         return replace(self, server=connection.server)  # type: ignore[attr-defined]  # connections are Sessions
 
+    def on_any_server(self) -> "ConnectionInfo":
+        """The same database, on whichever server takes writes."""
+        return replace(self, server=None)
+
     def connect(self, *, autocommit: bool = False) -> Connection:
         """A new connection with the settings of `session`.
 

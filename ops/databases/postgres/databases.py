@@ -22,6 +22,8 @@ COMMENT = "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_da
 OPS_COMMENT = "made by ops; may be dropped"
 OPS_CONNECTION_LIMIT = 1_700_001
 """A connection limit by which a database of ours is recognised."""
+EMPTIED = "_ops_old"
+"""The suffix that the name of an empty database gets when a migration replaces it. It is dropped then."""
 NAME_LIMIT = 63
 """Bytes in a name; PostgreSQL truncates longer ones."""
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -18,9 +20,20 @@ LABEL = f"{APPLICATION}: "
 
 RETRY_INTERVAL = 0.5
 """Seconds."""
+NOT_DONE = (
+    "The server changed at the cut-over, and the server that answers now does not have the new database. Nothing was"
+    " changed."
+)
 NEXT_RUN_FINDS_OUT = "The next run finds out: manage.py rebuild_backup_index"
 LONGEST_FAILOVER = 60.0
 """Seconds that a run waits for an answer after its cut-over."""
+RUN, CUT_OVER = "ops:{}", "ops cut-over:{}"
+"""The keys of a run's lock on a database, and of the lock that a cut-over holds until its COMMIT is done or undone."""
+HOLDS = (
+    "locktype = 'advisory' AND granted AND objsubid = 1"
+    " AND (classid::bigint << 32 | objid::bigint) = hashtextextended(%s, 0)"
+)
+"""The condition for a row of pg_locks."""
 
 
 class OutcomeUnknown(OpsError):
@@ -54,7 +67,7 @@ def naming_loss(connection: Connection, database: str) -> Iterator[None]:
 @contextlib.contextmanager
 def locked(connection: Connection, database: str, label: str = "") -> Iterator[None]:
     """Hold `database`; `label` names the holder. Raises AlreadyRunning with what is known of the holder."""
-    key = f"ops:{database}"
+    key = RUN.format(database)
     with connection.cursor() as cursor:
         if label:
             cursor.execute("SELECT set_config('application_name', %s, false)", [f"{LABEL}{label}"])
@@ -73,21 +86,62 @@ def locked(connection: Connection, database: str, label: str = "") -> Iterator[N
                 cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
 
 
+def is_held(cursor: Any, database: str) -> bool:
+    """Whether a run holds `database`. `cursor` is one of psycopg2 or of Django."""
+    return bool(fetch_value(cursor, f"SELECT EXISTS (SELECT FROM pg_locks WHERE {HOLDS})", [RUN.format(database)]))
+
+
+# --- A cut-over, and a COMMIT of one whose answer was lost ------------------------------------------------------------
+def announce_commit(cursor: Any, database: str) -> None:
+    """Call it in the transaction of a cut-over of `database`, before its COMMIT, so that others can wait for that."""
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [CUT_OVER.format(database)])
+
+
+def commit(connection: Connection, database: str) -> None:
+    """Commit a cut-over of `database`. Raises OutcomeUnknown if the session ends before the server has answered."""
+    with connection.cursor() as cursor:
+        announce_commit(cursor, database)
+    try:
+        connection.commit()
+    except psycopg2.Error as error:
+        if not connection.closed:
+            raise
+        raise OutcomeUnknown.because(server_message(error)) from error
+
+
 @contextlib.contextmanager
-def relocked(address: ConnectionInfo, label: str, *, within: float, hint: str = "") -> Iterator[Connection]:
+def relocked(address: ConnectionInfo, label: str, *, within: float) -> Iterator[Connection]:
     """Hold the database at `address` again after the session that held it was lost, on the server that takes writes.
 
-    Waits up to `within` seconds for such a server, and until the lost session has ended there: whatever it has sent is
-    done or undone by then. Raises OutcomeUnknown with `hint`.
+    Waits up to `within` seconds for such a server, and until the lost session has ended there. Raises OutcomeUnknown.
+    """
+
+    @contextlib.contextmanager
+    def connect() -> Iterator[Connection]:
+        with maintenance_connection(address) as connection, locked(connection, address.database, label):
+            yield connection
+
+    with after_lost_commit(connect, address.database, within=within) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def after_lost_commit(
+    connect: Callable[[], AbstractContextManager[Connection]], database: str, *, within: float, hint: str = ""
+) -> Iterator[Connection]:
+    """A session in autocommit mode on the server that takes writes, after the lost COMMIT is done or undone there.
+
+    `connect` gives a session of the database in which the cut-over was committed. Waits up to `within` seconds for such
+    a server, and for the lost session on it: its COMMIT may wait for a standby. Raises OutcomeUnknown with `hint`.
     """
     deadline = time.monotonic() + within
     with contextlib.ExitStack() as stack:
         while True:
             try:
                 with contextlib.ExitStack() as attempt:
-                    connection = attempt.enter_context(maintenance_connection(address))
-                    attempt.enter_context(locked(connection, address.database, label))
-                    require_writable(connection, str(address))
+                    connection = attempt.enter_context(connect())
+                    require_writable(connection, database)
+                    wait_for_commit(connection, database, within=deadline - time.monotonic())
                     stack.enter_context(attempt.pop_all())
                 break
             except (OpsError, psycopg2.Error) as error:
@@ -96,6 +150,15 @@ def relocked(address: ConnectionInfo, label: str, *, within: float, hint: str = 
                     raise OutcomeUnknown.because(reason, hint) from error
                 time.sleep(RETRY_INTERVAL)
         yield connection
+
+
+def wait_for_commit(connection: Connection, database: str, *, within: float) -> None:
+    """Wait until no cut-over of `database` is under way. Raises LockNotAvailable after `within` seconds."""
+    timeout = f"{max(1, round(within * 1000))}ms"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [timeout])
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", [CUT_OVER.format(database)])
+        cursor.execute("SET lock_timeout = 0")
 
 
 def explain(error: Exception) -> str:
@@ -108,9 +171,7 @@ def read_holder(connection: Connection, key: str) -> tuple[str, str]:
         cursor.execute(
             "SELECT activity.pid, application_name,"
             " to_char(activity.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')"
-            " FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)"
-            " WHERE locktype = 'advisory' AND granted AND objsubid = 1"
-            " AND (classid::bigint << 32 | objid::bigint) = hashtextextended(%s, 0)",
+            f" FROM pg_locks JOIN pg_stat_activity AS activity USING (pid) WHERE {HOLDS}",
             [key],
         )
         row = cursor.fetchone()

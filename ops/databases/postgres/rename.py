@@ -9,9 +9,9 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from ops.databases.postgres import lock
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.databases import maintenance_connection
-from ops.databases.postgres.lock import OutcomeUnknown
 from ops.databases.postgres.properties import DatabaseProperties
 from ops.databases.postgres.queries import fetch_column
 from ops.errors import OpsError, PreconditionFailed
@@ -57,7 +57,7 @@ def rename_databases(
     replaced = [live, *(before for before, _ in renames)]
     for attempt in range(SWAP_ATTEMPTS):
         try:
-            with transaction(connection), connection.cursor() as cursor:
+            with transaction(connection, live), connection.cursor() as cursor:
                 cursor.execute("SET LOCAL lock_timeout = '10s'")
                 with ending_new_sessions(address, replaced):
                     end_sessions(cursor, replaced)
@@ -159,12 +159,12 @@ def ending_new_sessions(address: ConnectionInfo, databases: Sequence[str]) -> It
 
 
 @contextlib.contextmanager
-def transaction(connection: Connection) -> Iterator[None]:
-    """A transaction on a connection that is otherwise in autocommit mode."""
+def transaction(connection: Connection, database: str) -> Iterator[None]:
+    """The transaction of a cut-over of `database`, on a connection that is otherwise in autocommit mode."""
     connection.autocommit = False
     try:
         yield
-        commit(connection)
+        lock.commit(connection, database)
     except BaseException:
         if not connection.closed:
             connection.rollback()
@@ -172,13 +172,3 @@ def transaction(connection: Connection) -> Iterator[None]:
     finally:
         if not connection.closed:
             connection.autocommit = True
-
-
-def commit(connection: Connection) -> None:
-    """Raises OutcomeUnknown if the session ends before the server has answered."""
-    try:
-        connection.commit()
-    except psycopg2.Error as error:
-        if not connection.closed:
-            raise
-        raise OutcomeUnknown.because(server_message(error)) from error

@@ -196,7 +196,7 @@ def migrate(
                 " unchanged.",
                 STOP_WRITERS,
             )
-        claims.mark_staging()
+        claims.mark_staging(target.address.database)
         timer.report(Progress(stage=Stage.CUT_OVER))
     timer.end_stage()
     prepared.keep_copy()

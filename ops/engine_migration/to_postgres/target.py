@@ -1,7 +1,8 @@
 """The target in PostgreSQL, filled through a staging database that is swapped in, or in one transaction."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from django.db import Error as DatabaseError
@@ -32,8 +33,7 @@ from ops.utils.formatting import pluralize
 from ops.utils.identifiers import quoted
 
 NEW_SUFFIX = "_ops_new"
-OLD_SUFFIX = "_ops_old"
-LOOK_AT_TARGET = "It is as before, or complete. Run the command again: it does not change a database that is filled."
+LOOK_AT_TARGET = "It is as before, or complete. Run the command again: it finds out, and changes no filled database."
 MADE_BY_MIGRATE = frozenset({"django_migrations", "django_content_type", "auth_permission", "django_session"})
 
 
@@ -245,7 +245,7 @@ def open_staging(
                 yield database
         else:
             databases.end_leftover_sessions(connection, target.address.database)
-            with open_staging_transaction(target, rehearsal=rehearsal) as database:
+            with open_staging_transaction(target, claims, rehearsal=rehearsal) as database:
                 yield database
 
 
@@ -254,9 +254,9 @@ def open_staging_database(
     target: Target, connection: Connection, rows: int, claims: Claims, *, rehearsal: bool
 ) -> Iterator[StagingDatabase]:
     live = target.address.database
-    new, old = (databases.suffixed_name(live, suffix) for suffix in (NEW_SUFFIX, OLD_SUFFIX))
+    new, old = (databases.suffixed_name(live, suffix) for suffix in (NEW_SUFFIX, databases.EMPTIED))
     owner = str(target.address)
-    left = claims.left_databases(owner, [name for name in (new, old) if databases.exists(connection, name)])
+    left = claims.left_databases([name for name in (new, old) if databases.exists(connection, name)])
     databases.drop_claimed(connection, left, spared=(live,))
     claims.clear_left_databases(owner)
     description = read_live(connection, target.address)
@@ -291,7 +291,7 @@ def open_staging_database(
                     description=description,
                 )
             except OutcomeUnknown:
-                require_done(target.address, renamed=old if description else live)
+                require_done(target, claims)
             # The migration is done: an empty database that is left over is not a failure.
             databases.discard(connection, old, claims, spared=(live,), target=owner)
     except BaseException:
@@ -299,16 +299,37 @@ def open_staging_database(
         raise
 
 
-def require_done(address: ConnectionInfo, *, renamed: str) -> None:
-    """Raises OpsError unless the swap whose session was lost at its COMMIT was done: it has made the name `renamed`."""
-    relocked = lock.relocked(address, "", within=lock.LONGEST_FAILOVER, hint=LOOK_AT_TARGET)
-    with relocked as connection:
-        if not databases.exists(connection, renamed):
-            raise OpsError(
-                f"The server changed at the cut-over, and the server that answers now does not have the migrated"
-                f" database. The database {address} is unchanged.",
-                RUN_AGAIN,
-            )
+def require_done(target: Target, claims: Claims) -> None:
+    """Raises OpsError unless the cut-over whose session was lost at its COMMIT was done, or OutcomeUnknown."""
+    if not is_filled(target.address, claims.is_marked, renamed=target.renamed):
+        raise OpsError(
+            "The server changed at the cut-over, and the server that answers now does not have the migrated database."
+            f" The database {target.address} is unchanged.",
+            RUN_AGAIN,
+        )
+
+
+def is_filled(address: ConnectionInfo, is_marked: Callable[[], bool], *, renamed: bool) -> bool:
+    """Whether the database at `address` is marked, on the server that takes writes, after a lost COMMIT has ended.
+
+    `is_marked` asks what is "default"; `renamed` is as in `Target`. Raises OutcomeUnknown.
+    """
+    address = address.on_any_server()
+
+    def connect() -> AbstractContextManager[Connection]:
+        if renamed:
+            return databases.maintenance_connection(address)
+        return contextlib.closing(address.connect(autocommit=True))
+
+    found = lock.after_lost_commit(connect, address.database, within=lock.LONGEST_FAILOVER, hint=LOOK_AT_TARGET)
+    with found as connection:
+        if not databases.exists(connection, address.database):
+            return False
+        try:
+            with override_database(address.on_server_of(connection).wrapper()):
+                return is_marked()
+        except DatabaseError as error:
+            raise OutcomeUnknown.because(server_message(error), LOOK_AT_TARGET) from error
 
 
 def with_search_path(new: ConnectionInfo, target: Target) -> ConnectionInfo:
@@ -356,8 +377,8 @@ def keep(address: ConnectionInfo, properties: DatabaseProperties | None, *, live
 
 
 @contextlib.contextmanager
-def open_staging_transaction(target: Target, *, rehearsal: bool) -> Iterator[StagingDatabase]:
-    is_filled = False
+def open_staging_transaction(target: Target, claims: Claims, *, rehearsal: bool) -> Iterator[StagingDatabase]:
+    is_complete = False
     with override_database(target.address.wrapper()) as wrapper:
         wrapper.ensure_connection()
         session = wrapper.connection
@@ -372,8 +393,11 @@ def open_staging_transaction(target: Target, *, rehearsal: bool) -> Iterator[Sta
                 yield StagingDatabase(address=target.address, processes=1, shared=session)
                 if rehearsal:
                     transaction.set_rollback(True)
-                is_filled = not rehearsal
-        except DatabaseError as error:
-            if is_filled and session.closed:
-                raise OutcomeUnknown.because(server_message(error), LOOK_AT_TARGET) from error
-            raise
+                else:
+                    with wrapper.cursor() as cursor:
+                        lock.announce_commit(cursor, target.address.database)
+                    is_complete = True
+        except DatabaseError:
+            if not (is_complete and session.closed):
+                raise
+            require_done(target, claims)

@@ -39,6 +39,8 @@ class ToPostgres(MigrationHandler):
     ) -> Iterator[tuple[PreparedFile, Route]]:
         for sentence in sweep_snapshots(conf.BACKUP_DIR):
             console.print(sentence, soft_wrap=True, markup=False)
+        if sentence := operations.find_out(get_context(), address):
+            console.print(sentence, soft_wrap=True, markup=False)
         self.target = inspect_target(address)
         with contextlib.ExitStack() as stack:
             with get_reporter(console) as on_progress:

@@ -156,14 +156,15 @@ class DatabaseSwap(SwapStrategy):
         self._server = server
         self._claims = claims
         self._live = address.database
-        self._staging, self._restore_test, self._previous, self._aside = (
+        self._staging, self._restore_test, self._previous, self._aside, self._emptied = (
             databases.suffixed_name(self._live, suffix)
-            for suffix in (STAGING, RESTORE_TEST, undo_comment.PREVIOUS, ASIDE)
+            for suffix in (STAGING, RESTORE_TEST, undo_comment.PREVIOUS, ASIDE, databases.EMPTIED)
         )
 
     def leftovers(self, connection: Connection) -> Collection[str]:
         """As `Engine.leftovers`."""
-        return [name for name in (self._staging, self._restore_test, self._aside) if databases.exists(connection, name)]
+        made = (self._staging, self._restore_test, self._aside, self._emptied)
+        return [name for name in made if databases.exists(connection, name)]
 
     def sweep(self, connection: Connection, claimed: Collection[str]) -> tuple[str, ...]:
         """As `Engine.sweep`."""

@@ -25,10 +25,10 @@ from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.databases.override import override_database
 from ops.databases.postgres import databases, lock, server_id, writable
 from ops.databases.postgres.client_programs import ClientPrograms, find_programs
-from ops.databases.postgres.connection import ConnectionInfo
+from ops.databases.postgres.connection import RUN_AGAIN, ConnectionInfo
 from ops.databases.postgres.properties import DatabaseProperties, read_properties
 from ops.databases.postgres.queries import select
-from ops.errors import PreconditionFailed
+from ops.errors import OpsError, PreconditionFailed
 from ops.utils.progress import ProgressCallback
 
 
@@ -80,12 +80,23 @@ class PostgresEngine(Engine):
 
     @contextlib.contextmanager
     def relocked(self, *, within: float) -> Iterator[BaseDatabaseWrapper]:
+        if self._lock:
+            # It may be whole, if the lost session is another one.
+            self._lock.close()
         self._lock = self._relock(within)
         self.address = self.address.on_server_of(self._lock)
+        if not databases.exists(self._lock, self.database):
+            raise OpsError(lock.NOT_DONE, RUN_AGAIN)
+        # Where the schema was replaced, by another session than that of the lock, it was done there.
+        with lock.after_lost_commit(self._live_session, self.database, within=within):
+            pass
         with override_database(self.address.wrapper()) as wrapper:
             yield wrapper
 
-    def replaced_server(self) -> str:
+    def _live_session(self) -> AbstractContextManager[Connection]:
+        return contextlib.closing(self.address.connect(autocommit=True))
+
+    def replaced_server(self) -> str | None:
         with self._server() as server, server.cursor() as cursor:
             return server_id.read_server_id(cursor)
 

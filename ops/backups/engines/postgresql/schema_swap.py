@@ -32,7 +32,7 @@ from ops.backups.engines.postgresql.live_rows import copy_rows
 from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA, UNDO_SCHEMA
 from ops.backups.manifest import Kind
 from ops.databases.override import override_database
-from ops.databases.postgres import rename
+from ops.databases.postgres import lock
 from ops.databases.postgres.connection import ConnectionInfo, server_message
 from ops.databases.postgres.databases import has_server_access, how_to_replace
 from ops.databases.postgres.differences import NotKept
@@ -72,6 +72,7 @@ class ScratchSchema(Scratch):
 
     def __init__(self, address: ConnectionInfo, tools_directory: Path | None) -> None:
         self.name = f"{address.database} (in a transaction)"
+        self._database = address.database
         self._tools_directory = tools_directory
         self._routines: list[bytes] = []
         """Statements for after the swap."""
@@ -169,7 +170,7 @@ class ScratchSchema(Scratch):
             public_schema.end_own_sessions(cursor)
             # The load did not wait for the disk, or for a standby.
             cursor.execute("SET LOCAL synchronous_commit TO DEFAULT")
-            rename.commit(self.connection)
+            lock.commit(self.connection, self._database)
 
 
 @contextlib.contextmanager
