@@ -28,7 +28,8 @@ class Refused:
 def printable(text: str, limit: int = MAX_QUOTED) -> str:
     """`text` on one line, in printable characters, shortened to `limit` characters."""
     shown = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in re.sub(r"\s+", " ", text)
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        for character in re.sub(r"\s+", " ", text).strip()
     )
     return f"{shown[: limit - 1]}…" if len(shown) > limit else shown
 

@@ -48,13 +48,13 @@ def test_a_name_is_the_text_of_the_file(text: str) -> None:
         ({"u_height": "0.5"}, 0.5),
         ({"u_height": "1.0"}, 1),
         ({"u_height": "42"}, 42),
-        ({}, 1),
+        ({}, None),
         ({"subdevice_role": "child"}, 0),
-        ({"subdevice_role": "parent"}, 1),
+        ({"subdevice_role": "parent"}, None),
         ({"subdevice_role": "child", "u_height": "1"}, 1),
     ],
 )
-def test_height(fields: dict[str, str], height: float) -> None:
+def test_height(fields: dict[str, str], height: float | None) -> None:
     assert found(device_type(**fields)).height_u == height
 
 

@@ -206,7 +206,7 @@ def assert_safe(results: list[Found | Refused]) -> None:
         assert shown.isprintable()
         if isinstance(result, Found):
             assert "\0" not in f"{result}".encode().decode()
-            assert 0 <= result.height_u <= 100
+            assert result.height_u is None or 0 <= result.height_u <= 100
             assert result.weight_kg is None or 0 <= result.weight_kg < 100_001
             assert all(count > 0 for count in result.ports.values())
 

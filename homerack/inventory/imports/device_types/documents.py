@@ -101,11 +101,11 @@ class Composer:
                     yield node
 
     def node(self, event: yaml.Event, *, depth: int) -> Node:
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 0
         self.nodes += 1
         if isinstance(event, yaml.AliasEvent):
             raise UnreadableDocument("Device types have no aliases (*). Write the values again.", line=line)
-        if event.tag is not None:
+        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
             raise UnreadableDocument(f"Device types have no tags, such as {quote(event.tag)}.", line=line)
         if depth > MAX_DEPTH:
             raise UnreadableDocument(f"There are more than {MAX_DEPTH} levels of nesting.", line=line)

@@ -28,7 +28,7 @@ KINDS = (
 ADDRESS = re.compile(r"https?://\S*")
 
 
-def guess_type(*, model: str, description: str, sockets: Mapping[str, Counter[str]], height_u: float) -> str:
+def guess_type(*, model: str, description: str, sockets: Mapping[str, Counter[str]], height_u: float | None) -> str:
     """The name of the kind. `sockets` are those of each list of ports, by type.
 
     Words count in the name and in the first line of the description: further down, other devices are named too.

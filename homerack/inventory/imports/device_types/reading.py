@@ -20,6 +20,7 @@ from homerack.inventory.imports.device_types.documents import (
 )
 from homerack.inventory.imports.device_types.guess import guess_type
 from homerack.inventory.imports.refusals import Refused, printable, quote
+from homerack.inventory.placement import MAX_HEIGHT_U
 
 MAX_FILE_BYTES = 1_000_000
 """The largest files of the public library have about 100 kB."""
@@ -38,7 +39,7 @@ MAX_DESCRIPTION = 20_000
 MAX_FAULTS = 20
 """Faults of one device type that are named."""
 
-MAX_HEIGHT_U, MAX_KILOGRAMS, MAX_WATTS = 100, 100_000, 1_000_000
+MAX_KILOGRAMS, MAX_WATTS = 100_000, 1_000_000
 
 KILOGRAMS = {"kg": 1.0, "g": 0.001, "lb": 0.45359237, "oz": 0.028349523125}
 
@@ -124,7 +125,7 @@ class Found:
     manufacturer: str
     model: str
     part_number: str | None
-    height_u: float
+    height_u: float | None
     weight_kg: float | None
     power_watts: float | None
     airflow: str | None
@@ -282,11 +283,11 @@ class DocumentReader:
         return []
 
     # --- Fields of a device type ---------------------------------------------------------------------------------
-    def height(self, fields: Mapping, *, is_child: bool) -> float:
-        """In units. Where the file has none: 1 as in NetBox, and 0 for a device that is mounted in another one."""
+    def height(self, fields: Mapping, *, is_child: bool) -> float | None:
+        """In units. A device that is mounted in another one has 0 if the file does not say otherwise."""
         height = self.number(fields, "u_height", MAX_HEIGHT_U)
         if height is None:
-            return 0 if is_child else 1
+            return 0 if is_child else None
         if height % 0.5:
             self.refuse(fields.lines["u_height"], "u_height", "Heights are whole or half units, such as 1 or 1.5.")
         return height

@@ -115,7 +115,7 @@ def files_in_archive(name: str, file: IO[bytes]) -> Iterator[SourceFile | Refuse
     """In the order of their paths. Damaged archives, and damaged files in them, are refused."""
     source = printable(name, MAX_PATH)
     try:
-        archive = zipfile.ZipFile(BoundedReads(file))  # type: ignore[arg-type]  # what it calls is there
+        archive = zipfile.ZipFile(BoundedReads(file))
     except Exception as error:  # noqa: BLE001  # zipfile raises errors of many kinds for damaged archives
         yield Refused(source=source, reason=f"The archive is damaged: {printable(str(error))}.")
         return
