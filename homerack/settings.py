@@ -156,7 +156,7 @@ if BEHIND_PROXY:
 X_FRAME_OPTIONS = "DENY"
 # Maximum bytes of a request. Only the page for uploads accepts more, and files.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
-FILE_UPLOAD_HANDLERS = ["homerack.web.uploads.RefuseFiles"]
+FILE_UPLOAD_HANDLERS = ["homerack.uploads.RefuseFiles"]
 # Seconds in which the headers and then the body of a request must arrive (homerack/web/gunicorn_worker.py).
 WEB_HEAD_SECONDS = 10
 WEB_BODY_SECONDS = 30

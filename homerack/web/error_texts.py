@@ -9,6 +9,7 @@ from django.core.exceptions import (
     RequestDataTooBig,
     SuspiciousMultipartForm,
     TooManyFieldsSent,
+    TooManyFilesSent,
 )
 
 
@@ -55,7 +56,10 @@ UNKNOWN_HOST = ErrorPage(
 TOO_LARGE = ErrorPage(
     status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     title="The form is too large",
-    text=f"A form may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE / 1_000_000:g} MB. Only a backup may be larger.",
+    text=(
+        f"A form may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE / 1_000_000:g} MB."
+        " Only backups and device types may be larger."
+    ),
     changed=NOT_SAVED,
     advice=f"{BACK} Shorten it, or save it in parts.",
 )
@@ -66,10 +70,17 @@ TOO_MANY_FIELDS = ErrorPage(
     changed=NOT_SAVED,
     advice=f"{BACK} Select fewer rows, or save the form in parts.",
 )
+TOO_MANY_FILES = ErrorPage(
+    status=HTTPStatus.BAD_REQUEST,
+    title="The form has too many files",
+    text=f"A form may have {settings.DATA_UPLOAD_MAX_NUMBER_FILES} files.",
+    changed="Nothing was uploaded.",
+    advice="Go back, and choose a zip archive of them, or fewer.",
+)
 NO_FILES = ErrorPage(
     status=HTTPStatus.BAD_REQUEST,
     title="This page accepts no files",
-    text="The form that your browser sent has a file. Only the page that uploads backups accepts one.",
+    text="The form that your browser sent has a file. Only the pages that upload backups and device types accept one.",
     changed=NOT_SAVED,
     advice="Go back, remove the file, and send the form again.",
 )
@@ -77,6 +88,7 @@ REFUSED: dict[type[Exception], ErrorPage] = {
     DisallowedHost: UNKNOWN_HOST,
     RequestDataTooBig: TOO_LARGE,
     TooManyFieldsSent: TOO_MANY_FIELDS,
+    TooManyFilesSent: TOO_MANY_FILES,
     SuspiciousMultipartForm: NO_FILES,
 }
 """The pages of exceptions that Django answers with 400."""

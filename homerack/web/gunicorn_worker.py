@@ -27,6 +27,7 @@ from homerack.web.gunicorn_streams import BufferedSocket, ReceivedRequest
 
 PROBE = re.compile(rb"(GET|HEAD) /health[/? ]")
 PROBE_THREADS = 4
+UPLOAD_PAGES = ("admin:ops_backup_upload", "admin:inventory_devicemodel_import")
 UPLOAD_THREADS = 2
 MAX_HEAD = 65_536
 """Bytes of the request line and headers together; gunicorn also limits each of them."""
@@ -79,7 +80,7 @@ class ProbeAwareWorker(ThreadWorker):
 
         shown = error_texts.TOO_LARGE, error_texts.BUSY
         self.refusals = {page.status: error_pages.render(page) for page in shown}
-        self.upload_path = reverse("admin:ops_backup_upload")
+        self.upload_paths = {reverse(name) for name in UPLOAD_PAGES}
 
     # --- Reading requests ----------------------------------------------------------------------------------------
     def enqueue_req(self, conn: TConn) -> None:
@@ -144,7 +145,7 @@ class ProbeAwareWorker(ThreadWorker):
                 self.send(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def is_upload(self, request: Any) -> bool:
-        return bool(request.method == "POST" and request.path == self.upload_path)
+        return bool(request.method == "POST" and request.path in self.upload_paths)
 
     # --- Passing requests to threads -----------------------------------------------------------------------------
     def submit(self, conn: TConn) -> None:

@@ -1,16 +1,25 @@
 """Types, brands and models in the admin."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.urls import path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.csrf import csrf_exempt
 
 from homerack.inventory.admin.base import InventoryAdmin, count_of, number, type_badge
+<<<<<<< HEAD
 from homerack.inventory.models import Brand, Device, DeviceModel, DeviceType
+=======
+from homerack.inventory.admin.import_device_types import import_page
+from homerack.inventory.models import Brand, Device, DeviceModel, DeviceSpecification, DeviceType
+>>>>>>> 78c577c (Import device types in the console)
 
 SLUG: dict[str, Sequence[str]] = {"slug": ("name",)}
 
@@ -114,6 +123,14 @@ class DeviceModelAdmin(InventoryAdmin[DeviceModel]):
         devices = count_of(Device.objects.all(), by="model")
         # Answers of autocomplete fields come from here too, and name the brand.
         return super().get_queryset(request).select_related("brand", "device_type").annotate(devices_count=devices)
+
+    def get_urls(self) -> list[Any]:
+        # It checks the token itself, after it has limited what is read.
+        view = csrf_exempt(partial(import_page, self))
+        return [
+            path("import/", self.admin_site.admin_view(view), name="inventory_devicemodel_import"),
+            *super().get_urls(),
+        ]
 
     @admin.display(description="type", ordering="device_type__name")
     def type_label(self, model: DeviceModel) -> SafeString | str:

@@ -64,7 +64,7 @@ def test_models_that_differ_are_shown_and_kept(library: Path) -> None:
     assert run(library) == [
         change,
         "In the catalogue already: 1.",
-        "Different in the catalogue, and kept: 1 (replace their values with --overwrite).",
+        "With other values in the catalogue, which are kept: 1 (--overwrite replaces them).",
         "Imported nothing.",
     ]
     assert run(library, overwrite=True) == [change, "In the catalogue already: 1.", "Imported 1 changed model."]

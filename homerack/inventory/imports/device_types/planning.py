@@ -1,7 +1,7 @@
 """What an import of device types changes in the catalogue: types of devices, brands and models."""
 
 from collections.abc import Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from django.db import transaction
 from django.utils.text import slugify
@@ -18,7 +18,7 @@ NamedT = TypeVar("NamedT", Brand, DeviceType)
 AIRFLOW = {value.replace("back", "rear").replace("_", "-"): value for value in Airflow.values}
 """From NetBox's values to those of the inventory: ``front-to-rear`` is ``front_to_back``."""
 
-KNOWN_TYPES = {name: {"slug": slug, "color": color, "description": text} for name, slug, *_, color, text in TYPES}
+KNOWN_TYPES = {name: {"slug": slug, "color": color, "description": text} for name, slug, color, text in TYPES}
 
 
 def plan_device_types(results: Iterable[Found | Refused], *, device_type: DeviceType | None = None) -> Plan:
@@ -69,8 +69,7 @@ def count_name(options: Any, number: int) -> str:
 
 def summarize(row: PlannedRow) -> str:
     """What a new model is like: ``Switch, 1 U, 2.5 kg, 80 W``."""
-    model = row.instance
-    assert isinstance(model, DeviceModel)
+    model = cast("DeviceModel", row.instance)
     values = ((model.height_u, "U"), (model.weight_kg, "kg"), (model.power_watts, "W"))
     return ", ".join([str(model.device_type), *(f"{value:g} {unit}" for value, unit in values if value is not None)])
 

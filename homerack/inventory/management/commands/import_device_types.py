@@ -80,6 +80,6 @@ def report(plan: Plan, *, dry_run: bool, overwrite: bool) -> Iterator[str]:
     if plan.unchanged:
         yield f"In the catalogue already: {len(plan.unchanged)}."
     if plan.changed and not overwrite:
-        yield f"Different in the catalogue, and kept: {len(plan.changed)} (replace their values with --overwrite)."
+        yield f"With other values in the catalogue, which are kept: {len(plan.changed)} (--overwrite replaces them)."
     done = describe(plan, overwrite=overwrite) or "nothing"
     yield f"Would import {done}." if dry_run else f"Imported {done}."
