@@ -376,6 +376,8 @@ MODEL_ROWS = (
     NULL, NULL, s.row, NULL, NULL, s.row FROM {SPECS} AS s
     WHERE NOT EXISTS (SELECT 1 FROM catalogue_spec_rows AS r WHERE r.row = s.row)
     """,
+    # What HomeRack 1.0.1 did not know of models.
+    "ALTER TABLE catalogue_models ADD COLUMN part_number",
 )
 
 # --- Where each specification is kept, and which model each device gets ---------------------------------------------

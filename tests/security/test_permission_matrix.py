@@ -85,6 +85,7 @@ PAGES = {
     "admin:ops_backup_undo": Page(RESTORE, RESTORE),
     "admin:ops_backup_drop_previous_database": Page(RESTORE, RESTORE),
     "admin:ops_backup_download": Page(NOBODY, ADMINISTRATORS),
+    "admin:inventory_devicemodel_import": Page(EDIT, EDIT),
     "admin:ops_backup_upload": Page(ADMINISTRATORS, ADMINISTRATORS),
     "admin:ops_backup_migrate_to_postgresql": Page(ADMINISTRATORS, ADMINISTRATORS),
     "admin:ops_backup_migrate_to_sqlite": Page(ADMINISTRATORS, ADMINISTRATORS),

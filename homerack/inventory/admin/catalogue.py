@@ -14,12 +14,8 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_exempt
 
 from homerack.inventory.admin.base import InventoryAdmin, count_of, number, type_badge
-<<<<<<< HEAD
-from homerack.inventory.models import Brand, Device, DeviceModel, DeviceType
-=======
 from homerack.inventory.admin.import_device_types import import_page
-from homerack.inventory.models import Brand, Device, DeviceModel, DeviceSpecification, DeviceType
->>>>>>> 78c577c (Import device types in the console)
+from homerack.inventory.models import Brand, Device, DeviceModel, DeviceType
 
 SLUG: dict[str, Sequence[str]] = {"slug": ("name",)}
 
@@ -96,13 +92,13 @@ class BrandAdmin(InventoryAdmin[Brand]):
 class DeviceModelAdmin(InventoryAdmin[DeviceModel]):
     list_display = ("brand", "name", "variant", "type_label", "height", "devices_count")
     list_filter = ("device_type", "width_type", "airflow_pattern", ("brand", admin.RelatedOnlyFieldListFilter))
-    search_fields = ("name", "variant", "brand__name", "description")
+    search_fields = ("name", "variant", "part_number", "brand__name", "description")
     autocomplete_fields = ("brand", "device_type")
     list_display_links = ("name",)
     needed_first = "A model has a brand and a device type. Add these first."
     readonly_fields = ("last_updated",)
     fieldsets = (
-        (None, {"fields": (("brand", "name"), ("variant", "device_type"), "description")}),
+        (None, {"fields": (("brand", "name"), ("variant", "device_type"), "part_number", "description")}),
         (
             "Size, weight and mounting",
             {

@@ -91,7 +91,8 @@ class Upload:
     def unsign(cls, user: Any, text: str) -> tuple["Upload", str]:
         """Also the digest of the plan that the user has seen. Raises BadSignature."""
         value = signing.loads(text, salt=f"{SALT}.{user.pk}", max_age=MAX_AGE)
-        results = [*(Found(**each) for each in value["found"]), *(Refused(**each) for each in value["refused"])]
+        results: list[Found | Refused] = [Found(**each) for each in value["found"]]
+        results += [Refused(**each) for each in value["refused"]]
         chosen = DeviceType.objects.filter(pk=value["device_type"]).first() if value["device_type"] else None
         return cls(results=results, device_type=chosen), value["plan"]
 

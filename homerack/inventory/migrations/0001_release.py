@@ -114,6 +114,7 @@ class Migration(migrations.Migration):
                 ('legacy_fields', models.JSONField(blank=True, editable=False, null=True, verbose_name='legacy fields')),
                 ('name', models.CharField(db_index=True, max_length=200, verbose_name='name')),
                 ('variant', models.CharField(blank=True, max_length=100, null=True, verbose_name='variant')),
+                ('part_number', models.CharField(blank=True, max_length=100, null=True, verbose_name='part number')),
                 ('description', models.TextField(blank=True, null=True, verbose_name='description')),
                 ('height_u', models.FloatField(default=1, help_text='0 for zero-U devices, such as vertical power strips.', validators=[homerack.inventory.models.base.validate_not_negative], verbose_name='height (U)')),
                 ('width_type', models.CharField(blank=True, choices=[('11"', '11"'), ('18"', '18"'), ('19"', '19"'), ('23"', '23"')], default='19"', max_length=10, null=True, verbose_name='width')),

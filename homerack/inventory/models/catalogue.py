@@ -85,6 +85,7 @@ class DeviceModel(LegacyFields):
     device_type = models.ForeignKey(DeviceType, on_delete=models.PROTECT, related_name="models", verbose_name="type")
     name = models.CharField("name", max_length=200, db_index=True)
     variant = models.CharField("variant", max_length=100, null=True, blank=True)
+    part_number = models.CharField("part number", max_length=100, null=True, blank=True)
     description = models.TextField("description", null=True, blank=True)
     height_u = models.FloatField(
         "height (U)",

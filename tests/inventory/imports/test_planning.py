@@ -41,7 +41,7 @@ def test_an_empty_catalogue_gets_types_brands_and_models() -> None:
     assert labels(made.new(DeviceModel)) == ["Acme Networks AX-24", "Acme Power Strip 2"]
     model = DeviceModel.objects.get(name="AX-24")
     assert (model.brand.name, model.brand.slug, model.device_type.slug) == ("Acme Networks", "acme-networks", "switch")
-    assert (model.height_u, model.weight_kg, model.power_watts) == (1, 1.133981, 80)
+    assert (model.part_number, model.height_u, model.weight_kg, model.power_watts) == ("0123", 1, 1.133981, 80)
     assert model.airflow_pattern == "front_to_back"
     assert model.typical_ports == {
         "1000base-t": 2,

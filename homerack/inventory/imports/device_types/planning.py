@@ -13,7 +13,7 @@ from homerack.inventory.imports.refusals import Refused
 from homerack.inventory.models import Brand, DeviceModel, DeviceType
 from homerack.inventory.models.choices import Airflow
 
-NamedT = TypeVar("NamedT", Brand, DeviceType)
+NamedT = TypeVar("NamedT", bound=Brand | DeviceType)
 
 AIRFLOW = {value.replace("back", "rear").replace("_", "-"): value for value in Airflow.values}
 """From NetBox's values to those of the inventory: ``front-to-rear`` is ``front_to_back``."""
@@ -90,8 +90,9 @@ class NamedRows(Generic[NamedT]):
 
     def __init__(self, model: type[NamedT]) -> None:
         self.model = model
-        self.rows: dict[str, NamedT] = {key(row.name): row for row in model.objects.order_by("-pk")}
-        self.slugs = {row.slug: row for row in self.rows.values()}
+        stored: list[Any] = list(model._default_manager.order_by("-pk"))
+        self.rows: dict[str, NamedT] = {key(row.name): row for row in stored}
+        self.slugs: dict[str, NamedT] = {row.slug: row for row in stored}
         self.added: list[PlannedRow] = []
 
     def find(self, name: str, slug: str = "") -> NamedT | None:
@@ -161,6 +162,7 @@ class Planner:
 def values_of(found: Found) -> dict[str, Any]:
     """By the fields of a model. None is unknown."""
     return {
+        "part_number": found.part_number,
         "height_u": found.height_u,
         "weight_kg": found.weight_kg,
         "power_watts": found.power_watts,

@@ -34,8 +34,7 @@ MAX_TOTAL_BYTES = 30_000_000
 MAX_NAME = 200
 """Characters of the name of a brand, a model or a type of ports."""
 
-MAX_PART_NUMBER = 50
-"""Characters, as in NetBox."""
+MAX_PART_NUMBER = 100
 
 MAX_DESCRIPTION = 20_000
 MAX_FAULTS = 20
