@@ -12,13 +12,10 @@ import pytest
 
 from bench import document, lab_file, results
 from bench.__main__ import BENCHES
-from tests.support.slow import slow_except
 
 ROOT = Path(__file__).resolve().parents[2]
-ORDINARY = ("backup_sqlite", "copies", "suspicion")
-"""One on each kind of database, and one without."""
 GROUPS = (
-    ORDINARY,
+    ("backup_sqlite", "copies", "suspicion"),
     ("migrate", "fixtures", "migrate_back"),
     ("backup", "blocked"),
     ("connections", "console", "start"),
@@ -50,7 +47,7 @@ def documents() -> list[bytes]:
     return [file.read_bytes() for file in (results.FILE, *document.FILES)]
 
 
-@pytest.mark.parametrize("group", slow_except({"-".join(group): (group,) for group in GROUPS}, "-".join(ORDINARY)))
+@pytest.mark.parametrize("group", GROUPS, ids="-".join)
 def test_benches_end_with_figures_and_write_nothing_when_they_are_tiny(group: tuple[str, ...], folder: Path) -> None:
     before = documents()
     done = run_benches(folder, "--tiny", *group)
