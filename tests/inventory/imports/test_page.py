@@ -77,7 +77,8 @@ def test_other_values_are_shown_and_kept_unless_the_user_replaces_them(editor_cl
     confirm(editor_client, upload(editor_client, text=SWITCH))
     DeviceModel.objects.update(height_u=2)
     preview = upload(editor_client, text=SWITCH)
-    assert "height (U)</td><td>2</td><td>1</td>" in text_of(preview)
+    cells = '>height (U)</td><td data-label="In the catalogue">2</td><td data-label="In the file">1</td>'
+    assert cells in text_of(preview)
     assert messages_of(confirm(editor_client, preview)) == ["Nothing was imported."]
     assert DeviceModel.objects.get().height_u == 2
     assert messages_of(confirm(editor_client, preview, overwrite="on"))[-1] == "Imported 1 changed model."
