@@ -7,8 +7,9 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import QuerySet
 
-from homerack.inventory.demo.catalogue import BRANDS, MODELS, TYPES
-from homerack.inventory.demo.lab import CABLES, DEVICES, RACKS
+from homerack.inventory.demo import rows
+from homerack.inventory.demo.catalogue import MODELS
+from homerack.inventory.demo.lab import DEVICES, RACKS
 from homerack.inventory.models import (
     Brand,
     Cable,
@@ -16,13 +17,7 @@ from homerack.inventory.models import (
     DeviceModel,
     DeviceType,
     Rack,
-    RackPosition,
 )
-
-ModelKey = tuple[str, str, str | None]
-"""The slug of a brand, and the name and variant of one of its models."""
-BTU_PER_WATT = 3.412
-FIRST_SERIAL = 204_117
 
 
 def is_empty() -> bool:
@@ -46,9 +41,10 @@ def load_demo() -> Mapping[str, int]:
 def load_types(added: Counter[str]) -> dict[str, DeviceType]:
     """The types by slug."""
     types = DeviceType.objects.in_bulk(field_name="slug")
-    for name, slug, color, description in TYPES:
-        if slug not in types:
-            types[slug] = DeviceType.objects.create(name=name, slug=slug, color=color, description=description)
+    for kind in rows.types():
+        if kind.slug not in types:
+            kind.save()
+            types[kind.slug] = kind
             added["device types"] += 1
     return types
 
@@ -56,88 +52,55 @@ def load_types(added: Counter[str]) -> dict[str, DeviceType]:
 def load_brands(added: Counter[str]) -> dict[str, Brand]:
     """The brands by slug."""
     brands = Brand.objects.in_bulk(field_name="slug")
-    for name, slug, website, description in BRANDS:
-        if slug not in brands:
-            brands[slug] = Brand.objects.create(name=name, slug=slug, website=website, description=description)
+    for brand in rows.brands():
+        if brand.slug not in brands:
+            brand.save()
+            brands[brand.slug] = brand
             added["brands"] += 1
     return brands
 
 
 def load_models(
     added: Counter[str], types: Mapping[str, DeviceType], brands: Mapping[str, Brand]
-) -> dict[ModelKey, DeviceModel]:
+) -> dict[rows.ModelKey, DeviceModel]:
     """The models by the slug of their brand, name and variant."""
     existing = DeviceModel.objects.filter(brand__slug__in={model[0] for model in MODELS}).select_related("brand")
-    models = {(model.brand.slug, model.name, model.variant): model for model in existing}
-    for brand, kind, name, variant, height, width, depth, weight, watts, airflow, ports in MODELS:
-        if (brand, name, variant) in models:
-            continue
-        models[brand, name, variant] = DeviceModel.objects.create(
-            brand=brands[brand],
-            name=name,
-            variant=variant,
-            device_type=types[kind],
-            height_u=height,
-            width_type=width,
-            depth_mm=depth,
-            weight_kg=weight,
-            power_watts=watts,
-            heat_output_btu=round(watts * BTU_PER_WATT, 1),
-            airflow_pattern=airflow,
-            typical_ports=ports,
-        )
-        added["models"] += 1
+    models = {rows.key_of_model(model): model for model in existing}
+    for model in rows.models(types, brands):
+        if rows.key_of_model(model) not in models:
+            model.save()
+            models[rows.key_of_model(model)] = model
+            added["models"] += 1
     return models
 
 
 def load_racks(added: Counter[str]) -> dict[str, Rack]:
     """The racks by name, the oldest of each."""
     racks = {rack.name: rack for rack in Rack.objects.filter(name__in=[rack[0] for rack in RACKS]).order_by("-pk")}
-    for name, location, height, depth, weight, watts in RACKS:
-        if name not in racks:
-            racks[name] = Rack.objects.create(
-                name=name,
-                location=location,
-                total_height_u=height,
-                depth_mm=depth,
-                max_weight_kg=weight,
-                max_power_watts=watts,
-            )
+    for rack in rows.racks():
+        if rack.name not in racks:
+            rack.save()
+            racks[rack.name] = rack
             added["racks"] += 1
     return racks
 
 
-def load_devices(added: Counter[str], models: Mapping[ModelKey, DeviceModel], racks: Mapping[str, Rack]) -> None:
+def load_devices(added: Counter[str], models: Mapping[rows.ModelKey, DeviceModel], racks: Mapping[str, Rack]) -> None:
     existing = {device.custom_name for device in devices_of_demo()}
-    for number, (name, model, rack, start_u, locked, frequency, notes) in enumerate(DEVICES):
-        if name in existing:
-            continue
-        device = Device.objects.create(
-            custom_name=name,
-            model=models[model],
-            serial_number=f"{model[0][:2].upper()}{FIRST_SERIAL + number * 373}",
-            access_frequency=frequency,
-            notes=notes,
-        )
+    missing = [device for device in rows.devices(models) if device.custom_name not in existing]
+    for device in missing:
+        device.save()
         added["devices"] += 1
-        if rack is not None and start_u is not None:
-            RackPosition.objects.create(device=device, rack=racks[rack], start_u=start_u, locked=locked)
+    for position in rows.positions({device.custom_name: device for device in missing}, racks):
+        position.save()
 
 
 def load_cables(added: Counter[str]) -> None:
     """Those whose two ports are free."""
     devices = {device.custom_name: device for device in devices_of_demo()}
-    for from_name, from_port, to_name, to_port, kind, length, routing in CABLES:
-        cable = Cable(
-            from_device=devices[from_name],
-            from_port=from_port,
-            to_device=devices[to_name],
-            to_port=to_port,
-            cable_type=kind,
-            calculated_length_m=length,
-            routing_path=routing,
-        )
-        if not cable.find_at(cable.from_device, from_port) and not cable.find_at(cable.to_device, to_port):
+    for cable in rows.cables(devices):
+        ends = ((cable.from_device, cable.from_port), (cable.to_device, cable.to_port))
+        if not any(cable.find_at(device, port) for device, port in ends):
             cable.save()
             added["cables"] += 1
 
@@ -145,3 +108,8 @@ def load_cables(added: Counter[str]) -> None:
 def devices_of_demo() -> QuerySet[Device]:
     """Newest first: by name, the oldest of each stays in a dictionary."""
     return Device.objects.filter(custom_name__in=[device[0] for device in DEVICES]).order_by("-pk")
+
+
+def describe(numbers: Mapping[str, int]) -> str:
+    """``9 device types, 12 brands``; empty for no rows."""
+    return ", ".join(f"{number} {kind}" for kind, number in numbers.items() if number)

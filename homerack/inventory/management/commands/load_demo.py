@@ -1,6 +1,5 @@
 """``manage.py load_demo``: adds the demo lab."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -25,11 +24,6 @@ class Command(BaseCommand):
             reasons = " ".join(error.messages)
             message = f"The demo lab conflicts with rows of the inventory. Nothing was added. {reasons}"
             raise CommandError(message) from error
-        self.stdout.write(describe(added))
-
-
-def describe(added: Mapping[str, int]) -> str:
-    parts = [f"{number} {kind}" for kind, number in added.items() if number]
-    return (
-        f"Added the demo lab: {', '.join(parts)}." if parts else "The demo lab is complete already; nothing was added."
-    )
+        parts = demo.describe(added)
+        loaded = f"Added the demo lab: {parts}." if parts else "The demo lab is complete already; nothing was added."
+        self.stdout.write(loaded)
