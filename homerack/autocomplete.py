@@ -3,9 +3,10 @@
 Django's widgets raise ValueError on a key that is no number, and make one query for each row of a page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from django.contrib.admin.views.autocomplete import AutocompleteJsonView
 from django.contrib.admin.widgets import AutocompleteSelect, AutocompleteSelectMultiple
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -47,9 +48,12 @@ class SafeAutocompletes:
     admin_site: Any
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return super().formfield_for_foreignkey(  # type: ignore[misc]
+        field = super().formfield_for_foreignkey(  # type: ignore[misc]
             db_field, request, **self.with_widget(SafeAutocompleteSelect, db_field, request, kwargs)
         )
+        if self.admin_site.is_registered(db_field.remote_field.model):
+            field.label_from_instance = label_for(self.admin_site.get_model_admin(db_field.remote_field.model))
+        return field
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         return super().formfield_for_manytomany(  # type: ignore[misc]
@@ -60,6 +64,19 @@ class SafeAutocompletes:
         if db_field.name not in self.get_autocomplete_fields(request):  # type: ignore[attr-defined]
             return options
         return {"widget": widget(db_field, self.admin_site, using=options.get("using")), **options}
+
+
+class LabelledAutocompleteView(AutocompleteJsonView):
+    """Answers with the labels of `label_for`, for which the admin class selects what they need with the rows."""
+
+    def serialize_result(self, obj: models.Model, to_field_name: str) -> dict[str, str]:
+        return {"id": str(getattr(obj, to_field_name)), "text": label_for(self.model_admin)(obj)}
+
+
+def label_for(model_admin: Any) -> Callable[[models.Model], str]:
+    """What a field to choose one of its rows shows of a row: its `label_of_choice`, or its name."""
+    label: Callable[[models.Model], str] = getattr(model_admin, "label_of_choice", str)
+    return label
 
 
 def use_stored_rows(form: "ModelForm[Any]") -> None:

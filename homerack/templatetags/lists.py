@@ -1,9 +1,20 @@
 """What lists say about themselves."""
 
+from typing import Any
+
 from django import template
 from django.contrib.admin.views.main import ChangeList
 
 register = template.Library()
+
+
+@register.simple_tag
+def steps_of(user: Any) -> dict[str, Any]:
+    """What the user can do next in a new inventory: the context of ``dashboard/first_steps.html``."""
+    # unfold loads this library while its own admin classes are imported.
+    from homerack.inventory.first_steps import first_steps  # noqa: PLC0415
+
+    return {"steps": first_steps(user)}
 
 
 @register.simple_tag

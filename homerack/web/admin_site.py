@@ -22,6 +22,12 @@ class HomeRackAdminSite(UnfoldAdminSite):
         ours = type(own.__name__, (OrderedAdmin, ExplainingAdmin, own), {"__module__": own.__module__})
         super().register(model_or_iterable, ours, **options)
 
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponseBase:  # type: ignore[override]  # as Django's own
+        # Views of the admin can be imported once all models are.
+        from homerack.autocomplete import LabelledAutocompleteView  # noqa: PLC0415
+
+        return LabelledAutocompleteView.as_view(admin_site=self)(request)
+
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         # Forms can be imported once all models are.
         from homerack.accounts.forms import SignInForm  # noqa: PLC0415

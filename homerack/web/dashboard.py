@@ -1,4 +1,4 @@
-"""The lab on the dashboard: its racks with their used space and power, and its devices by type."""
+"""The lab on the dashboard: its racks with their used space and power, its devices by type, and how to begin."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -10,7 +10,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from homerack.inventory.capacity import Capacity
+from homerack.inventory.demo import removal
 from homerack.inventory.elevation import safe_color
+from homerack.inventory.first_steps import first_steps, read_inventory
 from homerack.inventory.models import Device, DeviceModel
 from homerack.inventory.rack_usage import Totals, UsedRack, fullest_racks
 from homerack.ordering import alphabetical_key
@@ -44,18 +46,29 @@ class TypeRow:
 
 
 def lab_card(request: HttpRequest) -> Card | None:
-    """The card for users who may view racks or devices, else None. Two queries for a lab of any size."""
+    """The card for users who may view racks or devices, else None. Three queries for a lab of any size."""
     sees_racks, sees_devices = viewers_of("inventory.rack")(request), viewers_of("inventory.device")(request)
     if not (sees_racks or sees_devices):
         return None
+    inventory = read_inventory()
+    steps = first_steps(request.user, inventory)
     context = {
-        **(rack_context(may_add=request.user.has_perm("inventory.add_rack")) if sees_racks else {}),
+        "steps": steps,
+        "remove_demo_url": remove_demo_url(request.user) if inventory.has_demo else "",
+        **(rack_context() if sees_racks else {}),
         **(device_context() if sees_devices else {}),
     }
-    return Card(template="dashboard/lab.html", context=context)
+    return Card(template="dashboard/lab.html", context=context, comes_first=bool(steps))
 
 
-def rack_context(*, may_add: bool) -> Mapping[str, Any]:
+def remove_demo_url(user: Any) -> str:
+    """The page that removes the demo lab; empty if there is none, or the user may not."""
+    if not removal.may_remove(user) or not removal.find_removal():
+        return ""
+    return reverse("admin:inventory_device_remove_demo")
+
+
+def rack_context() -> Mapping[str, Any]:
     """The racks with the least free space, and the totals of all racks."""
     fullest, totals = fullest_racks(MAX_RACKS)
     return {
@@ -63,7 +76,6 @@ def rack_context(*, may_add: bool) -> Mapping[str, Any]:
         "more_racks": totals.racks - len(fullest),
         "racks_url": reverse("admin:inventory_rack_changelist"),
         "capacities": capacities(totals) if fullest else (),
-        "first_rack_url": reverse("admin:inventory_rack_add") if may_add else "",
         "shows_racks": True,
     }
 

@@ -41,6 +41,8 @@ NOT_VISITED = {
     "admin:autocomplete": NO_PAGE,
     "admin:jsi18n": NO_PAGE,
     "admin:search": NO_PAGE,
+    "admin:inventory_device_duplicate": "It leads to the form to add devices.",
+    "admin:inventory_device_models_of_brand": NO_PAGE,
     "admin:view_on_site": "No model has a page outside of the admin.",
     "admin:ops_backup_make": POSTS,
     "admin:ops_backup_copy": POSTS,

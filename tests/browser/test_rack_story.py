@@ -124,10 +124,10 @@ def make_rack(page: Page) -> None:
 def open_device_form(page: Page, unit: str) -> Locator:
     """The form of a Merlin K8 in the garage; the field of its unit."""
     add(page, "Devices", "device")
-    choose(page, "model", "Merlin K8")
-    page.get_by_text("Add rack position").click()
-    choose(page, "positions-0-rack", "Garage")
-    lowest = page.locator("#id_positions-0-start_u")
+    field(page, "Brand").fill("Merlin")
+    field(page, "Model").fill("K8")
+    choose(page, "rack", "Garage")
+    lowest = field(page, "Lowest unit")
     lowest.fill(unit)
     return lowest
 
@@ -147,7 +147,7 @@ def test_rack_is_built_although_each_form_has_a_mistake(site: Site) -> None:
 
         unit = open_device_form(page, "0")
         save(page)
-        expect_mistakes(page, "Name: This field is required.", "Rack position: Lowest unit: The lowest unit is U1.")
+        expect_mistakes(page, "Name: This field is required.", "Lowest unit: The lowest unit is U1.")
         retype(page, page.locator("#id_custom_name"), "nvr-01")
         for typed, sentence in (
             ("6", "nvr-01 needs U6 to U7, but camera-disk is at U5 to U6."),
@@ -155,7 +155,7 @@ def test_rack_is_built_although_each_form_has_a_mistake(site: Site) -> None:
         ):
             unit.fill(typed)
             save(page)
-            expect_mistakes(page, f"Rack position: Lowest unit: {sentence}")
+            expect_mistakes(page, f"Lowest unit: {sentence}")
         retype(page, unit, "7")
         save(page)
         expect_added(page, "nvr-01")

@@ -249,7 +249,7 @@ def test_lab_card_shows_large_power_in_kilowatts(superuser: Client) -> None:
     assert "4 of 20 U" in shown
 
 
-def test_lab_card_without_racks_links_to_the_form(superuser: Client) -> None:
+def test_dashboard_without_racks_links_to_the_form(superuser: Client) -> None:
     shown = page(superuser)
 
     assert "No racks yet." in shown

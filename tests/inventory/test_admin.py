@@ -282,8 +282,9 @@ def device_form(device: Device | None = None, **changes: Any) -> dict[str, Any]:
 
 class TestDevicePage:
     def test_device_without_a_model_is_refused(self, editor_client: Client) -> None:
-        placed = {"positions-TOTAL_FORMS": 1, "positions-0-rack": make_rack().pk, "positions-0-start_u": 4}
-        response = editor_client.post("/admin/inventory/device/add/", device_form(**placed))
+        device, placed = make_device("nas"), {"positions-TOTAL_FORMS": 1, "positions-0-start_u": 4}
+        form = device_form(device, model="", **placed, **{"positions-0-rack": make_rack().pk})
+        response = editor_client.post(f"/admin/inventory/device/{device.pk}/change/", form)
         assert response.context["adminform"].errors == {"model": ["This field is required."]}
 
     def test_list_shows_type_brand_and_model(self, admin_client: Client) -> None:
@@ -293,16 +294,15 @@ class TestDevicePage:
         for text in ("Storage", "Acme", "N1, 4 bays"):
             assert text in page
 
-    def test_add_page_saves_position_and_cables(self, editor_client: Client) -> None:
-        other, rack = make_device(), make_rack()
+    def test_page_saves_position_and_cables(self, editor_client: Client) -> None:
+        device, other, rack = make_device("box"), make_device(), make_rack()
         form = device_form(
-            model=make_model().pk,
+            device,
             **{"positions-TOTAL_FORMS": 1, "positions-0-rack": rack.pk, "positions-0-start_u": 4},
             **{"cables_from-TOTAL_FORMS": 1, "cables_from-0-to_device": other.pk, "cables_from-0-from_port": "eth0"},
             **{"cables_to-TOTAL_FORMS": 1, "cables_to-0-from_device": other.pk, "cables_to-0-to_port": "eth1"},
         )
-        assert editor_client.post("/admin/inventory/device/add/", form).status_code == 302
-        device = Device.objects.get(custom_name="box")
+        assert editor_client.post(f"/admin/inventory/device/{device.pk}/change/", form).status_code == 302
         assert (device.positions.get().start_u, device.cables_from.count(), device.cables_to.count()) == (4, 1, 1)
 
     def test_two_new_cables_in_one_port_are_refused_with_message(self, editor_client: Client) -> None:

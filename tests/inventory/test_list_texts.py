@@ -87,5 +87,5 @@ class TestEmptyLists:
         assert f">Add {noun}</a>" not in page
 
 
-def test_list_of_devices_says_what_is_needed_first(editor_client: Client) -> None:
-    assert "Add its device type, its brand and its model first." in page_of(editor_client, "device/")
+def test_list_of_cables_says_what_is_needed_first(editor_client: Client) -> None:
+    assert "A cable connects two devices. Add the devices first." in page_of(editor_client, "cable/")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from homerack.inventory.models import Device, Rack, RackPosition
+from homerack.inventory.models import Device, DeviceModel, Rack, RackPosition
 from tests.inventory.factories import make_device, make_model, make_rack, place
 from tests.support.slow import slow_except
 
@@ -84,6 +84,14 @@ def save_device(client: Client, device: Device, **position: Any) -> list[dict[st
     return rows(response.context["inline_admin_formsets"][0].formset)
 
 
+def add_device(client: Client, model: DeviceModel, **fields: Any) -> dict[str, list[str]]:
+    """Send the form to add a device of `model`; its errors."""
+    data = {"custom_name": "nas", "number": 1, "brand": model.brand.name, "product": model.name, **fields}
+    response = client.post("/admin/inventory/device/add/", data)
+    assert response.status_code == 200
+    return dict(response.context["adminform"].errors)
+
+
 class TestUnits:
     @pytest.mark.parametrize(("typed", "sentence"), UNITS.items())
     def test_on_the_page_of_the_rack(self, editor_client: Client, rack: Rack, typed: str, sentence: str) -> None:
@@ -94,6 +102,12 @@ class TestUnits:
     def test_on_the_page_of_the_device(self, editor_client: Client, rack: Rack, typed: str, sentence: str) -> None:
         device = make_device("nas")
         assert save_device(editor_client, device, rack=rack.pk, start_u=typed) == [{"start_u": [sentence]}]
+
+    @pytest.mark.parametrize(("typed", "sentence"), slow_except(UNITS.items(), ("0", UNITS["0"]), ("10", UNITS["10"])))
+    def test_on_the_form_to_add_one(self, editor_client: Client, rack: Rack, typed: str, sentence: str) -> None:
+        """It may leave out the rack."""
+        expected = sentence if typed else "Enter the lowest unit, or leave the rack empty."
+        assert add_device(editor_client, make_model(), rack=rack.pk, start_u=typed) == {"start_u": [expected]}
 
 
 class TestTooLarge:
@@ -115,6 +129,16 @@ class TestTooLarge:
         shown = {"device": "rack"}.get(field, field)
         device = make_device("nas", **hardware)
         assert save_device(editor_client, device, rack=rack.pk, start_u=unit) == [{shown: [sentence]}]
+
+    @pytest.mark.parametrize(
+        ("hardware", "unit", "field", "sentence"),
+        slow_except(TOO_LARGE, "a taller device at the end", "a wider device"),
+    )
+    def test_on_the_form_to_add_one(
+        self, editor_client: Client, rack: Rack, hardware: dict[str, Any], unit: str, field: str, sentence: str
+    ) -> None:
+        shown = {"device": "rack"}.get(field, field)
+        assert add_device(editor_client, make_model(**hardware), rack=rack.pk, start_u=unit) == {shown: [sentence]}
 
 
 class TestTwoMistakes:
@@ -150,14 +174,10 @@ class TestTwoMistakes:
         assert response.context["adminform"].errors == {"total_height_u": [sentence]}
 
     def test_device_without_a_name_is_still_compared(self, editor_client: Client, rack: Rack) -> None:
-        data = {"custom_name": "", "model": make_model().pk, "positions-TOTAL_FORMS": 1, "positions-INITIAL_FORMS": 0}
-        data |= {"positions-0-rack": rack.pk, "positions-0-start_u": "10"}
-        for prefix in ("cables_from", "cables_to"):
-            data |= {f"{prefix}-TOTAL_FORMS": 0, f"{prefix}-INITIAL_FORMS": 0}
-        response = editor_client.post("/admin/inventory/device/add/", data)
-        assert response.context["adminform"].errors == {"custom_name": ["This field is required."]}
-        sentence = "The device needs U10, but switch is at U10."
-        assert rows(response.context["inline_admin_formsets"][0].formset) == [{"start_u": [sentence]}]
+        assert add_device(editor_client, make_model(), custom_name="", rack=rack.pk, start_u="10") == {
+            "custom_name": ["This field is required."],
+            "start_u": ["The device needs U10, but switch is at U10."],
+        }
 
 
 def test_corrected_value_is_compared_again(rack: Rack) -> None:

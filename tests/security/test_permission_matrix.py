@@ -74,6 +74,9 @@ PAGES = {
     "admin:jsi18n": Page(STAFF, NOBODY),
     "admin:view_on_site": Page(NOBODY, NOBODY),  # nothing has a page outside of the console
     "admin:auth_user_password_change": Page(ADMINISTRATORS, ADMINISTRATORS),
+    "admin:inventory_device_duplicate": Page(EDIT, EDIT),  # leads to the form to add devices
+    "admin:inventory_device_models_of_brand": Page(LOOK, NOBODY),
+    "admin:inventory_device_remove_demo": Page(EDIT, EDIT),
     "admin:ops_backup_make": Page(NOBODY, OPERATE),
     "admin:ops_backup_copy": Page(NOBODY, OPERATE),
     "admin:ops_backup_verify": Page(NOBODY, OPERATE),

@@ -91,6 +91,7 @@ class BrandAdmin(InventoryAdmin[Brand]):
 @admin.register(DeviceModel)
 class DeviceModelAdmin(InventoryAdmin[DeviceModel]):
     list_display = ("brand", "name", "variant", "type_label", "height", "devices_count")
+    list_before_template = "admin/inventory/first_steps.html"
     list_filter = ("device_type", "width_type", "airflow_pattern", ("brand", admin.RelatedOnlyFieldListFilter))
     search_fields = ("name", "variant", "part_number", "brand__name", "description")
     autocomplete_fields = ("brand", "device_type")

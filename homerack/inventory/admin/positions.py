@@ -80,7 +80,7 @@ class RackPositionInline(InventoryInline[RackPosition, Rack]):
     hide_title = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RackPosition]:
-        return with_sizes(super().get_queryset(request))
+        return with_sizes(super().get_queryset(request)).prefetch_related("device__positions__rack")
 
     @admin.display(description="Height")
     def height(self, position: RackPosition) -> str:

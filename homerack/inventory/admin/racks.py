@@ -23,6 +23,7 @@ MAX_MESSAGES = 3
 @admin.register(Rack)
 class RackAdmin(InventoryAdmin[Rack]):
     list_display = ("name", "location", "devices_count", "space_used", "power_used", "weight_used")
+    list_before_template = "admin/inventory/first_steps.html"
     list_filter = ("location", "width_inches")
     search_fields = ("name", "location")
     inlines = (RackPositionInline,)

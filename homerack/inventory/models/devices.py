@@ -35,9 +35,10 @@ class Device(LegacyFields):
     @property
     def size(self) -> Size:
         """Without a model, as in a form with an error: no height, and neither width nor depth known."""
-        if not self.model_id:
+        model: DeviceModel | None = getattr(self, "model", None)  # one that is not saved yet has a size, too
+        if model is None:
             return Size(height_u=0, width=None, depth_mm=None)
-        return Size(height_u=self.model.height_u, width=self.model.width_type, depth_mm=self.model.depth_mm)
+        return Size(height_u=model.height_u, width=model.width_type, depth_mm=model.depth_mm)
 
     @property
     def power_draw_watts(self) -> float | None:

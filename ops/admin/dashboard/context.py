@@ -42,10 +42,11 @@ MAX_MODELS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A project's own card: a template and its context."""
+    """A project's own card: a template and its context. One that `comes_first` is above all others."""
 
     template: str
     context: Mapping[str, Any]
+    comes_first: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
