@@ -10,6 +10,9 @@ of the model, or else that of the specification. Here, a device has a model, wit
 
 What a specification has that its model has not is in `legacy_fields` of the model. SQLite runs these statements once,
 before the migration, so a row has to be found by its number: `m_row`, `s_row` and so on are rowids of the file.
+Other columns have no type, so that they take any value as it is. SQLite looks a value of a typed column up in an index
+of such a column only where a plus sign takes its type away; in `min(+…)` it keeps SQLite from reading rows in their
+order instead of using the index of brand and name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -113,21 +116,21 @@ FINAL = (
 
 # --- Which model and specification devices have ---------------------------------------------------------------------
 PAIRS = (
-    "CREATE TABLE catalogue_model_rows (id, row)",
+    "CREATE TABLE catalogue_model_rows (id, row INTEGER)",
     "INSERT INTO catalogue_model_rows SELECT id, min(rowid) FROM models WHERE id IS NOT NULL GROUP BY id",
     "CREATE INDEX catalogue_model_ids ON catalogue_model_rows (id)",
-    "CREATE TABLE catalogue_spec_rows (id, row)",
+    "CREATE TABLE catalogue_spec_rows (id, row INTEGER)",
     "INSERT INTO catalogue_spec_rows SELECT id, min(rowid) FROM device_specifications WHERE id IS NOT NULL GROUP BY id",
     "CREATE INDEX catalogue_spec_ids ON catalogue_spec_rows (id)",
     "CREATE INDEX catalogue_spec_numbers ON catalogue_spec_rows (row)",
     # The target is the id of the model that the devices get; they keep an id that no model has, to be refused.
     """
     CREATE TABLE catalogue_pairs
-    (m, s, m_row, s_row, adds, target, target_brand, target_name, s_brand, s_name, keeps_id)
+    (m, s, m_row INTEGER, s_row INTEGER, adds, target, target_brand, target_name, s_brand, s_name, keeps_id)
     """,
     """
     INSERT INTO catalogue_pairs (m, s, m_row, s_row, adds) SELECT d.m, d.s, m.row, s.row, 0
-    FROM (SELECT DISTINCT model_id AS m, specification_id AS s FROM devices) AS d
+    FROM (SELECT DISTINCT +model_id AS m, +specification_id AS s FROM devices) AS d
     LEFT JOIN catalogue_model_rows AS m ON m.id = d.m LEFT JOIN catalogue_spec_rows AS s ON s.id = d.s
     """,
     "CREATE INDEX catalogue_pairs_of ON catalogue_pairs (m, s)",
@@ -143,14 +146,14 @@ PAIRS = (
 # --- Models with values of specifications: completed ones, which fill a model or become a variant of it -------------
 COMPLETED = (
     # The leader is the first specification that adds the same to the same model.
-    "CREATE TABLE catalogue_additions (m_row, s_row, leader)",
+    "CREATE TABLE catalogue_additions (m_row INTEGER, s_row INTEGER, leader INTEGER)",
     f"""
     INSERT INTO catalogue_additions SELECT p.m_row, p.s_row, min(p.s_row) OVER (PARTITION BY p.m_row,
     {each("coalesce(m.{0}, s.{0})")}) FROM catalogue_pairs AS p
     JOIN {MODELS} AS m ON m.row = p.m_row JOIN {SPECS} AS s ON s.row = p.s_row WHERE p.adds
     """,
     "CREATE INDEX catalogue_additions_of ON catalogue_additions (m_row, s_row)",
-    f"CREATE TABLE catalogue_completed (m_row, leader, fills, {each('{0}')})",
+    f"CREATE TABLE catalogue_completed (m_row INTEGER, leader INTEGER, fills, {each('{0}')})",
     f"""
     INSERT INTO catalogue_completed SELECT a.m_row, a.leader, 0, {each("coalesce(m.{0}, s.{0})")}
     FROM (SELECT DISTINCT m_row, leader FROM catalogue_additions) AS a
@@ -166,7 +169,7 @@ COMPLETED = (
 
 # --- Specifications without a model: each has one that equals it, or becomes one ------------------------------------
 ALONE = (
-    "CREATE TABLE catalogue_alone (s_row INTEGER PRIMARY KEY, used, m_row)",
+    "CREATE TABLE catalogue_alone (s_row INTEGER PRIMARY KEY, used, m_row INTEGER)",
     """
     INSERT INTO catalogue_alone SELECT DISTINCT s_row, 1, NULL FROM catalogue_pairs
     WHERE m IS NULL AND s_row IS NOT NULL
@@ -178,7 +181,7 @@ ALONE = (
     # The model that it names: without devices, whatever its values are; else if they are the same.
     """
     UPDATE catalogue_alone SET m_row = (SELECT m.row FROM device_specifications AS s
-    JOIN catalogue_model_rows AS m ON m.id = s.migrated_to_model_id WHERE s.rowid = s_row)
+    JOIN catalogue_model_rows AS m ON m.id = +s.migrated_to_model_id WHERE s.rowid = s_row)
     """,
     f"""
     UPDATE catalogue_alone SET m_row = NULL WHERE used AND m_row IS NOT NULL AND NOT EXISTS (
@@ -250,17 +253,17 @@ BRANDS = (
 
 # --- Specifications that become models: one for all with the same brand, name, variant and values -------------------
 OWN = (
-    "CREATE TABLE catalogue_own (s_row INTEGER PRIMARY KEY, leader, brand_id, m_row)",
+    "CREATE TABLE catalogue_own (s_row INTEGER PRIMARY KEY, leader INTEGER, brand_id, m_row INTEGER)",
     f"""
     INSERT INTO catalogue_own SELECT s.row, min(s.row) OVER (PARTITION BY b.id, s.name, s.variant,
     {each("s.{0}")}), b.id, NULL FROM catalogue_alone AS a JOIN {SPECS} AS s ON s.row = a.s_row
-    JOIN catalogue_makers AS b ON b.brand IS s.brand WHERE a.m_row IS NULL
+    JOIN catalogue_makers AS b ON b.brand IS +s.brand WHERE a.m_row IS NULL
     """,
     f"""
-    UPDATE catalogue_own AS o SET m_row = (SELECT m.row FROM device_specifications AS t
+    UPDATE catalogue_own AS o SET m_row = (SELECT min(+m.row) FROM device_specifications AS t
     JOIN {FINAL} AS m ON m.name = t.model JOIN {SPECS} AS s ON s.row = t.rowid WHERE t.rowid = o.leader
     AND m.brand_id = o.brand_id AND coalesce(m.variant, '') = coalesce(s.variant, '') AND {equal("m", "s")}
-    AND m.device_type_id NOT IN {IS_UPS} ORDER BY m.row LIMIT 1)
+    AND m.device_type_id NOT IN {IS_UPS})
     """,
 )
 
@@ -324,7 +327,10 @@ NEW_MODELS = model_columns(
 )
 MODEL_ROWS = (
     # `leader` and `m_row` name the completed model or the specification; `added` lists the values of `s_row`.
-    f"CREATE TABLE catalogue_models ({', '.join(COLUMNS)}, legacy_fields, m_row, s_row, added, completed, leader)",
+    f"""
+    CREATE TABLE catalogue_models ({", ".join(COLUMNS)}, legacy_fields, m_row INTEGER, s_row INTEGER, added,
+    completed INTEGER, leader INTEGER)
+    """,
     f"""
     INSERT INTO catalogue_models SELECT {COMPLETED_IN_PLACE},
     NULL, m.row, f.leader, nullif({ADDED}, ''), NULL, NULL
@@ -348,9 +354,9 @@ MODEL_ROWS = (
     "CREATE INDEX catalogue_models_rows ON catalogue_models (m_row, completed)",
     # The type of a model with the same name, or the type for all else.
     f"""
-    UPDATE catalogue_models AS c SET device_type_id = coalesce((SELECT m.device_type_id FROM models AS m
-    WHERE m.name = c.name AND m.brand_id = c.brand_id AND m.device_type_id NOT IN {IS_UPS}
-    ORDER BY m.rowid LIMIT 1),
+    UPDATE catalogue_models AS c SET device_type_id = coalesce((SELECT device_type_id FROM models WHERE rowid =
+    (SELECT min(+m.rowid) FROM models AS m
+    WHERE m.name = c.name AND m.brand_id = c.brand_id AND m.device_type_id NOT IN {IS_UPS})),
     {OTHER}) WHERE leader IS NOT NULL
     """,
     # A variant that is taken is named after the specification.
@@ -382,7 +388,7 @@ MODEL_ROWS = (
 
 # --- Where each specification is kept, and which model each device gets ---------------------------------------------
 HOMES = (
-    "CREATE TABLE catalogue_homes (s_row INTEGER PRIMARY KEY, model)",
+    "CREATE TABLE catalogue_homes (s_row INTEGER PRIMARY KEY, model INTEGER)",
     """
     INSERT INTO catalogue_homes SELECT a.s_row, c.rowid FROM catalogue_alone AS a JOIN catalogue_models AS c
     ON c.m_row = a.m_row AND c.completed IS NULL WHERE a.m_row IS NOT NULL
@@ -499,7 +505,7 @@ TYPE_ORIGIN = "SELECT 'device_types', id, :column FROM catalogue_types WHERE row
 # --- Columns of devices ---------------------------------------------------------------------------------------------
 def of_pair(value: str) -> str:
     """SQL for a value of the pair of model and specification that a device has."""
-    pair = 'p.m IS "devices"."model_id" AND p.s IS "devices"."specification_id"'
+    pair = 'p.m IS +"devices"."model_id" AND p.s IS +"devices"."specification_id"'
     return f"(SELECT {value} FROM catalogue_pairs AS p WHERE {pair})"
 
 

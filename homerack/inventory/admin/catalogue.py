@@ -90,7 +90,7 @@ class BrandAdmin(InventoryAdmin[Brand]):
 
 @admin.register(DeviceModel)
 class DeviceModelAdmin(InventoryAdmin[DeviceModel]):
-    list_display = ("brand", "name", "variant", "type_label", "height", "devices_count")
+    list_display = ("brand_name", "name", "variant", "type_label", "height", "devices_count")
     list_before_template = "admin/inventory/first_steps.html"
     list_filter = ("device_type", "width_type", "airflow_pattern", ("brand", admin.RelatedOnlyFieldListFilter))
     search_fields = ("name", "variant", "part_number", "brand__name", "description")
@@ -128,6 +128,10 @@ class DeviceModelAdmin(InventoryAdmin[DeviceModel]):
             path("import/", self.admin_site.admin_view(view), name="inventory_devicemodel_import"),
             *super().get_urls(),
         ]
+
+    @admin.display(description="brand", ordering="brand__name")
+    def brand_name(self, model: DeviceModel) -> str:
+        return model.brand.name
 
     @admin.display(description="type", ordering="device_type__name")
     def type_label(self, model: DeviceModel) -> SafeString | str:
