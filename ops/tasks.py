@@ -16,6 +16,7 @@ from django.db import DatabaseError
 
 from ops import operations
 from ops.conf import conf
+from ops.databases.postgres.start import waiting_for_server
 from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
 from ops.health.dependencies import ping_redis
 from ops.models import Run
@@ -57,7 +58,8 @@ def execute_run(key: str, sent: str = "") -> None:
         return
     try:
         authorize(run)
-        executor.OPERATIONS[run.kind](get_context(), run)
+        with waiting_for_server():
+            executor.OPERATIONS[run.kind](get_context(), run)
     except executor.NoLongerQueued:  # since a moment ago
         logger.info(NOT_QUEUED, key)
         return
@@ -148,7 +150,8 @@ def scheduled_task(function: Callable[[], None]) -> Any:
     @wraps(function)
     def task(schedule: str = "", number: int = 0) -> None:
         if not schedule or is_first(schedule, number):
-            function()
+            with waiting_for_server():
+                function()
 
     return shared_task(task, ignore_result=True)
 
@@ -221,10 +224,11 @@ def reconcile() -> None:
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator]
 def rebuild_index() -> None:
     """Clean up after killed runs, rebuild the rows of backups and runs from the storage, and send queued runs again."""
-    for sentence in executor.rebuild_index(get_context()):
-        logger.warning("%s", sentence)
-    resend_waiting()
-    back_up_previous()
+    with waiting_for_server():
+        for sentence in executor.rebuild_index(get_context()):
+            logger.warning("%s", sentence)
+        resend_waiting()
+        back_up_previous()
 
 
 def back_up_previous() -> None:

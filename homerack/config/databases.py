@@ -14,15 +14,7 @@ DB_TYPES = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 EXAMPLE = "postgres://user:password@127.0.0.1:5432/homerack"
 DEFAULT_URL = "sqlite:///./homerack.db"
 
-# libpq's own defaults let a silent server or a lost network hold a connection for hours. Seconds, except for the last.
-POSTGRESQL_OPTIONS = {
-    "application_name": "homerack",
-    "connect_timeout": 5,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
+POSTGRESQL_OPTIONS = {"application_name": "homerack", "connect_timeout": 5, **postgres_url.KEEPALIVES}
 
 
 def configure(*, base_dir: Path) -> dict[str, Any]:

@@ -152,15 +152,35 @@ os.register_at_fork(after_in_child=_watchdog.reset)
 
 @contextmanager
 def within(seconds: float, raw: connection) -> Iterator[None]:
-    """A shorter limit for what is done with `raw` inside, if it is watched at all."""
+    """A shorter limit for what is done with `raw` inside; also for a connection whose statements have none."""
     if not isinstance(raw, WatchedConnection):
-        yield
+        with _shut_down_after(seconds, raw):
+            yield
         return
     limit, raw.limit = raw.limit, min(seconds, raw.limit)
     try:
         yield
     finally:
         raw.limit = limit
+
+
+@contextmanager
+def _shut_down_after(seconds: float, raw: connection) -> Iterator[None]:
+    """As the watchdog does, which does not run in processes that have no limits: they may fork."""
+    with socket.socket(fileno=os.dup(raw.fileno())) as own:
+
+        def expire() -> None:
+            with suppress(OSError):
+                own.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(seconds, expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
 
 
 def limit_to(seconds: float, raw: connection) -> None:

@@ -17,44 +17,12 @@ import tenacity
 from homerack.postgresql.deadlines import NoAnswer, call_until
 from homerack.postgresql.outage import outage_of
 from homerack.postgresql.retry_budget import RetryBudget
-from ops.databases.postgres import libpq_words
-from ops.databases.postgres.sqlstate import sqlstates, with_sqlstates
+from ops.databases.postgres.sqlstate import ANSWERS, REPLACED, transient_cause, with_sqlstates
 
 logger = logging.getLogger(__name__)
 
 MAX_DELAY = 30.0
 """Seconds; the upper limit of the growing delays."""
-
-REPLACED = "database being replaced"
-ANSWERS = "server answers again"
-NOT_WRITABLE = "no server is writable yet"
-"""What ``target_session_attrs`` demands. During a failover all servers are standbys for a moment."""
-TRANSIENT_STATES = {
-    "53300": "no free connection",
-    "55000": "database closed for a moment",
-    "57P01": "server shutting down",
-    "57P02": "server recovering",
-    "57P03": "server starting up, shutting down or recovering",
-}
-"""SQLSTATEs of refusals (src/backend/postmaster/postmaster.c and utils/init/postinit.c of PostgreSQL)."""
-MISSING_DATABASE = "3D000"
-DETAIL = "DETAIL:"
-"""A detail means that the database has just been renamed or dropped: it is being replaced. libpq writes this word."""
-# Where no server refuses, libpq's English text decides (fe-connect.c).
-TRANSIENT = {
-    **dict.fromkeys(libpq_words.NOT_WRITABLE, NOT_WRITABLE),
-    "Connection refused": "connection refused",
-    "No such file or directory": "no socket",
-    libpq_words.NAME_NOT_RESOLVED: "host name not resolved",
-    "timeout expired": "timed out",
-    "Connection timed out": "timed out",
-    "No route to host": "no route to the host",
-    "Network is unreachable": "network unreachable",
-    "Connection reset by peer": "connection reset",
-    libpq_words.CLOSED_BY_SERVER: "connection closed",
-    libpq_words.NOTHING_RECEIVED: "connection lost",
-}
-PERMANENT = "no password supplied"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,27 +34,10 @@ class RetryPolicy:
 
 
 def transient_reason(error: BaseException, params: Mapping[str, Any]) -> str:
-    """Why another attempt may succeed, without names of host, user or database; empty for a permanent error.
-
-    With several hosts libpq reports all of their errors in one text: a rejected login among them is permanent.
-    """
+    """As `transient_cause`, of an error of psycopg2."""
     if not isinstance(error, psycopg2.OperationalError):
         return ""
-    text = with_sqlstates(str(error), params)
-    if not text:
-        return ANSWERS
-    if PERMANENT in text:
-        return ""
-    if states := sqlstates(text):
-        causes = [cause_of(state, text) for state in states]
-        return causes[0] if all(causes) else ""
-    return next((cause for phrase, cause in TRANSIENT.items() if phrase in text), "")
-
-
-def cause_of(sqlstate: str, text: str) -> str:
-    if sqlstate == MISSING_DATABASE:
-        return REPLACED if DETAIL in text else ""
-    return TRANSIENT_STATES.get(sqlstate, "")
+    return transient_cause(with_sqlstates(str(error), params))
 
 
 def connect_with_retry(

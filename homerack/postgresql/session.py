@@ -13,7 +13,7 @@ from ops.databases.postgres.url import pair_hosts
 
 ENCODING = "UTF8"
 UPKEEP_SECONDS = 2.0
-"""How long a ping or a reset may take where statements have a limit. Each is a round trip without work."""
+"""How long a ping or a reset may take, in all processes. Each is a round trip without work."""
 WRITABLE_ONLY = frozenset({"read-write", "primary"})
 """Values of libpq's ``target_session_attrs`` that refuse a standby."""
 
@@ -82,7 +82,7 @@ def reports_read_only(raw: connection) -> bool:
 
 
 def is_alive(raw: connection) -> bool:
-    """Whether the server answers a statement, within `UPKEEP_SECONDS` where statements have a limit."""
+    """Whether the server answers a statement within `UPKEEP_SECONDS`."""
     try:
         with within(UPKEEP_SECONDS, raw), raw.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -104,8 +104,8 @@ def is_silent(raw: connection) -> bool:
 def reset(raw: connection) -> None:
     """Roll back, and reset the session state on the server and in psycopg2.
 
-    Raises psycopg2.Error if that fails, or takes longer than `UPKEEP_SECONDS` where statements have a limit; the
-    connection must not be used again.
+    Raises psycopg2.Error if that fails, or takes longer than `UPKEEP_SECONDS`; the connection must not be used
+    again.
     """
     with within(UPKEEP_SECONDS, raw):
         _reset(raw)

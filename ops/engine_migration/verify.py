@@ -115,7 +115,12 @@ def verify_tables(
     with indexed(postgres, tables, preflight):
         items = list_work(tables, snapshot, preflight, read_only=bool(postgres.snapshot))
         results = for_each(
-            items, work, processes=postgres.processes, on_progress=accumulate(on_progress), on_exit=postgres.close
+            items,
+            work,
+            processes=postgres.processes,
+            on_progress=accumulate(on_progress),
+            on_exit=postgres.close,
+            waiting=postgres.address.waiting,
         )
     parts: dict[str, list[str]] = {table.name: [] for table in tables}
     for item, digests in zip(items, results, strict=True):

@@ -9,13 +9,13 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
+from ops.databases.postgres import silence
 from ops.errors import OpsError
 from ops.utils.progress import Progress, ProgressCallback
 
@@ -36,7 +36,7 @@ def split(items: Sequence[Item], parts: int) -> list[Sequence[Item]]:
 
 def suitable_processes(rows: int) -> int:
     """One per processor; only this process where forking is unsafe, with other threads running or outside Linux."""
-    if rows < ROWS_WORTH_IT or sys.platform != "linux" or threading.active_count() > 1:
+    if rows < ROWS_WORTH_IT or sys.platform != "linux" or silence.others_are_running():
         return 1
     return min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
 
@@ -52,10 +52,12 @@ def for_each(
     processes: int,
     on_progress: ProgressCallback,
     on_exit: Callable[[], None] = noop,
+    waiting: silence.Waiting | None = None,
 ) -> list[Result]:
     """``work(item, report)`` of every item, in the items' order; started in that order, too.
 
-    The first error, or Ctrl-C, ends the other processes at once. `on_exit` is called in each process before it ends.
+    The first error, Ctrl-C, or the silence of the server for which the processes are `waiting` ends the others at once;
+    the last raises NoAnswer. `on_exit` is called in each process before it ends.
     With one process everything happens in this one, and `on_exit` is left to the caller.
     """
     if processes == 1 or len(items) < 2:
@@ -64,7 +66,15 @@ def for_each(
         pool = ForkedPool(items, work, on_exit)
         stack.callback(pool.stop)
         pool.start(min(processes, len(items)))
-        return pool.collect(on_progress)
+        waiting = waiting or silence.Waiting()
+        for worker in pool.workers:
+            stack.enter_context(waiting.program(worker))
+        try:
+            return pool.collect(on_progress)
+        except OpsError as error:
+            if waiting.reason:
+                raise silence.NoAnswer(waiting.reason) from error
+            raise
 
 
 @dataclass

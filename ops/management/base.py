@@ -69,9 +69,10 @@ class OperationCommand(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         handler, progress = import_module(self.handler), import_module("ops.management.progress")
+        start = import_module("ops.databases.postgres.start")
         console = progress.PrintableConsole(sys.stderr if options["json"] in {True, "-"} else sys.stdout)
         try:
-            with sigterm_as_interrupt():
+            with sigterm_as_interrupt(), start.waiting_for_server():
                 document, code = handler.handle(console, options)
         except OpsError as error:
             code = self.exit_code(error)

@@ -8,6 +8,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.markup import escape
 
+from ops.databases.postgres.start import waiting_for_server
 from ops.management.base import ConfirmationDeclined
 from ops.management.progress import get_reporter
 from ops.models import Run
@@ -21,7 +22,8 @@ Outcome = TypeVar("Outcome", bound=Struct)
 def execute(console: Console, operation: Operation[Outcome], context: OpsContext, run: Run, **objects: Any) -> Outcome:
     """Call the operation with a display of its progress, and show what was cleaned up after killed runs."""
     try:
-        with get_reporter(console) as on_progress:
+        # The user may have taken a long time to confirm.
+        with get_reporter(console) as on_progress, waiting_for_server():
             result = operation(context, run, on_progress, **objects)
     except KeyboardInterrupt:
         if run.status == Run.Status.SUCCEEDED:

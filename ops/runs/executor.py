@@ -22,7 +22,9 @@ from msgspec import Struct
 
 from ops.backups.engines.base import Engine
 from ops.databases.postgres.connection import RUN_AGAIN, OtherServer, is_ended, is_lost, server_message
+from ops.databases.postgres.lock import LockLost, OutcomeUnknown
 from ops.databases.postgres.refusal import Refused
+from ops.databases.postgres.silence import NoAnswer
 from ops.errors import AlreadyRunning, Cancelled, OpsError, PreconditionFailed
 from ops.models import Run
 from ops.notifications import alerts
@@ -94,7 +96,7 @@ def naming_lost_server(recorder: RunRecorder) -> Iterator[None]:
     """Raise errors of connections that the server or a failover has ended as OpsError, which says what was changed."""
     try:
         yield
-    except (DatabaseError, psycopg2.Error, OtherServer, Refused) as error:
+    except (DatabaseError, psycopg2.Error, OpsError) as error:
         if not (reason := reason_of_loss(error)):
             raise
         unchanged = f"The database is unchanged{PARTLY.get(recorder.kind, '')}."
@@ -104,9 +106,14 @@ def naming_lost_server(recorder: RunRecorder) -> Iterator[None]:
 
 def reason_of_loss(error: Exception) -> str:
     """Why a connection to the server was lost, or a new one refused by the server that had accepted others; or ''."""
+    if isinstance(error, LockLost | OutcomeUnknown):
+        return ""  # they say it themselves
     if isinstance(error, OpsError):
         is_down = isinstance(error, Refused) and error.had_answered and is_ended(error.sqlstate)
-        return error.message.rstrip(".") if is_down or isinstance(error, OtherServer) else ""
+        if is_down or isinstance(error, OtherServer):
+            return error.message.rstrip(".")
+        # What is only a consequence does not say what was changed.
+        return str(error.__cause__) if isinstance(error.__cause__, NoAnswer) else ""
     cause = error.__cause__ if isinstance(error, DatabaseError) else error
     return server_message(cause) if isinstance(cause, psycopg2.Error) and is_lost(cause) else ""
 

@@ -16,6 +16,7 @@ from psycopg2.extensions import make_dsn
 
 from ops.conf import setting_name
 from ops.databases.postgres.connection import ConnectionInfo
+from ops.databases.postgres.silence import Waiting
 from ops.errors import PreconditionFailed, ToolFailed
 from ops.utils.environment import libpq_environment, minimal_environment
 from ops.utils.streams import blocks_of
@@ -179,12 +180,16 @@ def plain_text_command(programs: ClientPrograms) -> Command:
     return [str(programs.directory / "pg_restore"), *options], {"LC_ALL": "C"}
 
 
-def output_of(command: Command, *, feed: Iterator[bytes] | None = None) -> Generator[bytes]:
+def output_of(
+    command: Command, *, feed: Iterator[bytes] | None = None, waiting: Waiting | None = None
+) -> Generator[bytes]:
     """The standard output of the program in chunks. `feed` is its standard input, and is read to its end in any case.
 
-    Ends when the program has succeeded; raises ToolFailed otherwise. Closing the generator ends the program.
+    Ends when the program has succeeded; raises ToolFailed otherwise. Closing the generator ends the program, and so
+    does the silence of the server that it waits for.
     """
     arguments, environment = command
+    waiting = waiting or Waiting()
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             arguments,
@@ -195,12 +200,13 @@ def output_of(command: Command, *, feed: Iterator[bytes] | None = None) -> Gener
         )
         feeder = StdinWriter(feed, process) if feed else None
         try:
-            yield from blocks_of(process.stdout)  # type: ignore[arg-type]
+            with waiting.program(process):
+                yield from blocks_of(process.stdout)  # type: ignore[arg-type]
             code = process.wait()
             if feeder:
                 feeder.finish()
             if code:
-                raise tool_error(arguments[0], code, stderr, environment.get("PGPASSWORD", ""))
+                raise tool_error(arguments[0], code, stderr, environment.get("PGPASSWORD", ""), waiting.reason)
         finally:
             terminate(process)
 
@@ -248,10 +254,10 @@ def terminate(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def tool_error(program: str, code: int, stderr: IO[bytes], password: str) -> ToolFailed:
+def tool_error(program: str, code: int, stderr: IO[bytes], password: str, ended_because: str = "") -> ToolFailed:
     stderr.seek(0)
     lines = stderr.read().decode(errors="replace").strip().splitlines()[-LAST_LINES:]
-    message = " / ".join(line.strip() for line in lines) or "it printed nothing"
+    message = ended_because or " / ".join(line.strip() for line in lines) or "it printed nothing"
     if password:
         message = message.replace(password, "***")
     outcome = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"

@@ -1,8 +1,12 @@
 """The address of a PostgreSQL database, and connections outside of Django's."""
 
+import contextlib
 import datetime as dt
 import os
-from collections.abc import Mapping
+import socket
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -11,9 +15,10 @@ import psycopg2
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.override import new_wrapper
-from ops.databases.postgres import refusal, url
+from ops.databases.postgres import refusal, silence, start, url
 from ops.databases.postgres.refusal import Refused
 from ops.databases.postgres.sqlstate import HOST_FAILED
 from ops.databases.postgres.url import EXAMPLE, describe_hosts
@@ -24,7 +29,7 @@ DJANGO_OPTIONS = frozenset({"assume_role", "isolation_level", "server_side_bindi
 OWN_OPTIONS = frozenset({"client_encoding", "connection_factory", "cursor_factory"})
 """Options of libpq and psycopg2 that our connections set themselves."""
 CONNECT_TIMEOUT = 10
-"""Seconds."""
+"""Seconds, also for the first answer to a new session."""
 CHOOSE_A_HOST = {"target_session_attrs": "PGTARGETSESSIONATTRS", "load_balance_hosts": "PGLOADBALANCEHOSTS"}
 """Options by which libpq chooses among several hosts, and its variables for them."""
 RUN_AGAIN = "After a failover the database is on another server. Run the command again."
@@ -34,10 +39,15 @@ TRANSACTION_TIMEOUT = 170000
 """The first version of PostgreSQL with the setting; an older one refuses a connection with its name."""
 ANSWERED = "ops.session"
 """A setting that no server has: a session without it was not opened with our options."""
+KEEPALIVES = " ".join(
+    f"-c tcp_{name}={url.KEEPALIVES[name]}" for name in ("keepalives_idle", "keepalives_interval", "keepalives_count")
+)
+"""For the server: a machine that is gone keeps the lock no longer. Not its limit for data that nobody takes: a program
+that writes to a slow disk, or that was stopped, reads again later."""
 SESSION = (
     f"-c {ANSWERED}=on -c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c standard_conforming_strings=on"
     " -c array_nulls=on -c quote_all_identifiers=off -c statement_timeout=0 -c lock_timeout=0"
-    " -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0"
+    f" -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 {KEEPALIVES}"
 )
 """In all our sessions, and in those of pg_dump, values have the same text, and no statement is ended for the time it
 takes, whatever the defaults of role, database and server are. A database that is read-only by default stays so: a full
@@ -61,9 +71,29 @@ class Server:
     port: str
     started: dt.datetime | None
     """None where the role may not ask for it."""
+    waiting: silence.Waiting = field(default_factory=silence.Waiting, compare=False, repr=False)
+    """What waits for it: sessions that belong together have one `Server`."""
 
     def __str__(self) -> str:
         return describe_hosts(self.host, self.port)
+
+
+class SessionCursor(Cursor):
+    """A cursor whose statements raise NoAnswer where their session was ended because of its server."""
+
+    connection: "Session"
+
+    def execute(self, *arguments: Any, **options: Any) -> None:
+        with self.connection.naming_end():
+            super().execute(*arguments, **options)
+
+    def executemany(self, *arguments: Any, **options: Any) -> None:
+        with self.connection.naming_end():
+            super().executemany(*arguments, **options)
+
+    def copy_expert(self, *arguments: Any, **options: Any) -> None:
+        with self.connection.naming_end():
+            super().copy_expert(*arguments, **options)
 
 
 class Session(Connection):
@@ -74,13 +104,31 @@ class Session(Connection):
     it is on the `expected` one: a proxy or a name in DNS may lead to another after a failover.
     """
 
+    address: "ConnectionInfo"
+    """What it was opened with."""
+    cursor_class = SessionCursor
+    """Not `cursor_factory`, which Django sets."""
+
     def __init__(self, dsn: str, *, expected: Server | None = None, **options: Any) -> None:
         super().__init__(dsn, **options)
+        # Of its own, because libpq closes its socket as soon as it finds the session lost. By then another file may
+        # have that number.
+        self._socket = socket.socket(fileno=os.dup(self.fileno()))
+        self._closing = weakref.finalize(self, self._socket.close)
+        self._socket_lock = threading.Lock()
+        self.in_use = threading.RLock()
+        """Held by a thread for the statements between which no other thread may execute one (`lock.locked`)."""
+        self.server = expected or Server(host=self.info.host or "", port=str(self.info.port), started=None)
+        with silence.answered_within(CONNECT_TIMEOUT, self):
+            self.server = self.begin(expected)
+        self.server.waiting.add(self)
+
+    def begin(self, expected: Server | None) -> Server:
         self.autocommit = True
         with self.cursor() as cursor:
             try:
                 cursor.execute(f"SHOW {ANSWERED}; SELECT pg_catalog.pg_postmaster_start_time()")
-                (started,) = cursor.fetchone()  # type: ignore[misc]  # one row
+                (started,) = cursor.fetchone()
             except errors.InsufficientPrivilege:
                 started = None
             except errors.UndefinedObject:
@@ -89,7 +137,6 @@ class Session(Connection):
                 raise PreconditionFailed(f"{message} the settings of a session.", refusal.pooler_hint()) from None
             if self.server_version >= TRANSACTION_TIMEOUT:
                 cursor.execute("SET transaction_timeout = 0")
-        self.server = Server(host=self.info.host or "", port=str(self.info.port), started=started)
         if expected and started != expected.started:
             self.close()
             raise OtherServer(
@@ -98,6 +145,39 @@ class Session(Connection):
                 RUN_AGAIN,
             )
         self.autocommit = False
+        return expected or replace(self.server, started=started)
+
+    @contextlib.contextmanager
+    def naming_end(self) -> Iterator[None]:
+        """Raise errors of the block as NoAnswer if this process has ended the session because of its server."""
+        try:
+            yield
+        except psycopg2.Error as error:
+            if self.closed and self.server.waiting.reason:
+                raise silence.NoAnswer(self.server.waiting.reason) from error
+            raise
+
+    def cursor(self, *arguments: Any, **options: Any) -> Any:
+        with self.naming_end():
+            return super().cursor(*arguments, **{"cursor_factory": self.cursor_class, **options})
+
+    def commit(self) -> None:
+        with self.naming_end():
+            super().commit()
+
+    def rollback(self) -> None:
+        with self.naming_end():
+            super().rollback()
+
+    def close(self) -> None:
+        super().close()
+        with self._socket_lock:
+            self._closing()
+
+    def shut_down(self) -> None:
+        """End the wait of other threads for the server. They, and statements after this, get a psycopg2.Error."""
+        with self._socket_lock, contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,44 +206,59 @@ class ConnectionInfo:
         """The same database, with these options (``-c name=value``) for each session as well."""
         return replace(self, session=f"{self.session} {options}")
 
-    def on_server_of(self, connection: Connection) -> "ConnectionInfo":
-        """The same database, whose connections all go to the server of `connection`, or raise OtherServer or Refused.
+    def on_server_of(self, session: Session) -> "ConnectionInfo":
+        """The same database, whose connections all go to the server of `session`, or raise OtherServer or Refused.
 
         With several hosts, each connection goes to the first host that takes writes, which may change meanwhile.
         """
-        return replace(self, server=connection.server)  # type: ignore[attr-defined]  # connections are Sessions
+        return replace(self, server=session.server)
 
     def on_any_server(self) -> "ConnectionInfo":
         """The same database, on whichever server takes writes."""
         return replace(self, server=None)
 
-    def connect(self, *, autocommit: bool = False) -> Connection:
+    def connect(self, *, autocommit: bool = False) -> Session:
         """A new connection with the settings of `session`.
 
-        Raises PreconditionFailed with the server's message, and OtherServer.
+        At the start of an operation it waits for a server, as `start` says. Raises PreconditionFailed with the server's
+        message, and OtherServer.
         """
+        connection = self._connect() if self.server else start.connect_in_time(self._connect, str(self))
+        connection.autocommit = autocommit
+        return connection
+
+    def _connect(self) -> Session:
+        began = f" on the server {self.server}, where this operation began" if self.server else ""
+        refused = f"No connection to the database {self}{began if self.has_several_hosts else ''}"
+        if self.waiting and self.waiting.reason:
+            raise Refused(f"{refused}: {self.waiting.reason}.", RUN_AGAIN, had_answered=True)
         parameters = self.parameters()
         if self.password:
             parameters["password"] = self.password
         try:
-            connection: Connection = psycopg2.connect(**parameters, connection_factory=self.session_class)
+            connection: Session = psycopg2.connect(**parameters, connection_factory=self.session_class)
         except psycopg2.OperationalError as error:
-            sqlstate = refusal.find_sqlstate(str(error), parameters)
+            sqlstate, is_temporary = refusal.explain(str(error), parameters)
             message = "; ".join(host_messages(error)) if self.has_several_hosts else server_message(error)
-            began = f" on the server {self.server}, where this operation began" if self.server else ""
             raise Refused(
-                f"No connection to the database {self}{began if self.has_several_hosts else ''}: {message}.",
+                f"{refused}: {message}.",
                 refusal.hint_for(sqlstate, message),
                 sqlstate=sqlstate,
                 had_answered=bool(self.server),
+                is_temporary=is_temporary or isinstance(error, silence.NoAnswer),
             ) from error
         except (psycopg2.ProgrammingError, ValueError) as error:
             raise PreconditionFailed(
                 f"The address of the database {self} has a part that PostgreSQL does not accept.",
                 "Check the options after ? in the URL.",
             ) from error
-        connection.autocommit = autocommit
+        connection.address = self
         return connection
+
+    @property
+    def waiting(self) -> silence.Waiting | None:
+        """What waits for `server`."""
+        return self.server.waiting if self.server else None
 
     @property
     def session_class(self) -> Any:
@@ -179,7 +274,6 @@ class ConnectionInfo:
         host, port = self.host_and_port
         where = {"host": host, "port": port, "user": self.user, "dbname": self.database}
         return {
-            "connect_timeout": CONNECT_TIMEOUT,
             "client_encoding": "UTF8",
             **self.libpq_options(),
             **{name: value for name, value in where.items() if value},
@@ -201,7 +295,8 @@ class ConnectionInfo:
         }
         # libpq reads the variable only where it gets no options.
         own = found.get("options") or os.environ.get("PGOPTIONS", "")
-        return {**self.choose_host(found), "options": f"{own} {self.session}".strip()}
+        limits = {"connect_timeout": CONNECT_TIMEOUT, **url.KEEPALIVES}
+        return {**limits, **self.choose_host(found), "options": f"{own} {self.session}".strip()}
 
     def choose_host(self, options: Mapping[str, str | int]) -> dict[str, str | int]:
         """`options` by which libpq connects to `server`, or to the one of several hosts that takes writes."""

@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.leftovers import Claims
-from ops.databases.postgres.connection import APPLICATION, ConnectionInfo, server_message
+from ops.databases.postgres.connection import APPLICATION, ConnectionInfo, Session, server_message
 from ops.databases.postgres.properties import DatabaseProperties, Extension, read_all
 from ops.databases.postgres.queries import fetch_row, select
 from ops.databases.postgres.refusal import NOT_ADMITTED, OF_ONE_DATABASE, Refused
@@ -29,7 +29,7 @@ NAME_LIMIT = 63
 
 
 @contextlib.contextmanager
-def maintenance_connection(address: ConnectionInfo) -> Iterator[Connection]:
+def maintenance_connection(address: ConnectionInfo) -> Iterator[Session]:
     """A connection to a database of the server that no operation replaces, in autocommit mode."""
     connection = connect_first(address, "postgres", "template1", address.database)
     try:
@@ -38,15 +38,18 @@ def maintenance_connection(address: ConnectionInfo) -> Iterator[Connection]:
         connection.close()
 
 
-def connect_first(address: ConnectionInfo, *names: str) -> Connection:
-    *others, last = names
-    for name in others:
+def connect_first(address: ConnectionInfo, *names: str) -> Session:
+    *others, last = (address.with_database(name) for name in names)
+    for other in others:
         try:
-            return address.with_database(name).connect(autocommit=True)
+            return other.connect(autocommit=True)
         except Refused as error:
+            if error.is_temporary:
+                # Of the server: another attempt would only take as long again.
+                raise error.with_message(error.message.replace(str(other), str(last), 1)) from error
             if error.sqlstate not in OF_ONE_DATABASE:
                 break
-    return address.with_database(last).connect(autocommit=True)
+    return last.connect(autocommit=True)
 
 
 def is_same_server(one: Connection, other: Connection) -> bool:

@@ -1,4 +1,7 @@
-"""One operation at a time on a database: an advisory lock of the server, which ends with the session."""
+"""One operation at a time on a database: an advisory lock of the server, which ends with the session.
+
+While it is held, its session asks the server regularly whether it answers (`ops.databases.postgres.silence`).
+"""
 
 import contextlib
 import time
@@ -9,11 +12,22 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ops.databases.postgres.connection import APPLICATION, RUN_AGAIN, ConnectionInfo, server_message
+from ops.databases.postgres import silence
+from ops.databases.postgres.connection import (
+    APPLICATION,
+    CONNECT_TIMEOUT,
+    RUN_AGAIN,
+    ConnectionInfo,
+    OtherServer,
+    Session,
+    SessionCursor,
+    server_message,
+)
 from ops.databases.postgres.databases import maintenance_connection
 from ops.databases.postgres.queries import fetch_value
+from ops.databases.postgres.refusal import Refused
 from ops.databases.postgres.writable import require_writable
-from ops.errors import AlreadyRunning, OpsError
+from ops.errors import AlreadyRunning, OpsError, PreconditionFailed
 
 LABEL = f"{APPLICATION}: "
 """The beginning of the application_name of a session that holds the lock."""
@@ -50,7 +64,7 @@ class LockLost(OpsError):
 
 
 @contextlib.contextmanager
-def naming_loss(connection: Connection, database: str) -> Iterator[None]:
+def naming_loss(connection: Session, database: str) -> Iterator[None]:
     """Raise errors of the block as LockLost if the session `connection`, which holds the lock, has ended."""
     try:
         yield
@@ -65,9 +79,37 @@ def naming_loss(connection: Connection, database: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(connection: Connection, database: str, label: str = "") -> Iterator[None]:
-    """Hold `database`; `label` names the holder. Raises AlreadyRunning with what is known of the holder."""
+def locked(connection: Session, database: str, label: str = "") -> Iterator[None]:
+    """Hold `database`; `label` names the holder. Raises AlreadyRunning with what is known of the holder.
+
+    If the session ends, or its server does not answer, all that waits for that server is ended (`Session.server`).
+    """
     key = RUN.format(database)
+    try:
+        with silence.answered_within(silence.SILENCE, connection):
+            take(connection, database, key, label)
+    except psycopg2.Error as error:
+        if not connection.closed:
+            raise
+        lost = f"The connection to the server of the database {database} was lost: {server_message(error)}."
+        raise PreconditionFailed(f"{lost} Nothing was changed.", RUN_AGAIN) from error
+    connection.cursor_class = ExclusiveCursor
+    watch = silence.Watch(Inquiry(connection).ask, connection.server.waiting)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.stop()
+        if not connection.closed:
+            with (
+                contextlib.suppress(psycopg2.Error),
+                silence.answered_within(silence.SILENCE, connection),
+                connection.cursor() as cursor,
+            ):
+                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
+
+
+def take(connection: Session, database: str, key: str, label: str) -> None:
     with connection.cursor() as cursor:
         if label:
             cursor.execute("SELECT set_config('application_name', %s, false)", [f"{LABEL}{label}"])
@@ -78,12 +120,56 @@ def locked(connection: Connection, database: str, label: str = "") -> Iterator[N
                 "Wait until it has ended, or stop it, and run the command again.",
                 holder=holder,
             )
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            with contextlib.suppress(psycopg2.Error), connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
+
+
+class ExclusiveCursor(SessionCursor):
+    """A cursor of a session that two threads use: the one of the run, and the one that watches its lock."""
+
+    def execute(self, *arguments: Any, **options: Any) -> None:
+        with self.connection.in_use:
+            super().execute(*arguments, **options)
+
+
+class Inquiry:
+    """Asks the server of the `session` that holds a lock whether it answers.
+
+    That session is asked, which also keeps proxies from ending it for its silence; while it executes a statement, a new
+    one.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.silent = 0.0
+        """The seconds in which no new session could be opened."""
+
+    def ask(self) -> str:
+        """Why the server is given up, or ''."""
+        if self.session.closed:
+            return ""  # the thread that uses it has had the error
+        if not self.session.in_use.acquire(blocking=False):
+            return self.ask_in_another()
+        try:
+            with silence.answered_within(silence.SILENCE, self.session), self.session.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except psycopg2.Error as error:
+            return server_message(error)
+        finally:
+            self.session.in_use.release()
+        self.silent = 0.0
+        return ""
+
+    def ask_in_another(self) -> str:
+        began = time.monotonic()
+        try:
+            self.session.address.on_server_of(self.session).connect().close()
+        except OtherServer as error:
+            return error.message.rstrip(".")
+        except (PreconditionFailed, psycopg2.Error) as error:
+            if isinstance(error, Refused) and not error.sqlstate:  # not even a refusal of the server
+                self.silent += silence.INTERVAL + min(time.monotonic() - began, CONNECT_TIMEOUT)
+                return f"the server did not answer for {self.silent:.0f} s" if self.silent > silence.SILENCE else ""
+        self.silent = 0.0
+        return ""
 
 
 def is_held(cursor: Any, database: str) -> bool:
@@ -97,12 +183,16 @@ def announce_commit(cursor: Any, database: str) -> None:
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [CUT_OVER.format(database)])
 
 
-def commit(connection: Connection, database: str) -> None:
-    """Commit a cut-over of `database`. Raises OutcomeUnknown if the session ends before the server has answered."""
+def commit(connection: Session, database: str) -> None:
+    """Commit a cut-over of `database`. Raises OutcomeUnknown if the session ends before the server has answered.
+
+    It is ended if there is no answer in time.
+    """
     with connection.cursor() as cursor:
         announce_commit(cursor, database)
     try:
-        connection.commit()
+        with silence.answered_within(silence.SILENCE, connection):
+            connection.commit()
     except psycopg2.Error as error:
         if not connection.closed:
             raise
@@ -110,14 +200,14 @@ def commit(connection: Connection, database: str) -> None:
 
 
 @contextlib.contextmanager
-def relocked(address: ConnectionInfo, label: str, *, within: float) -> Iterator[Connection]:
+def relocked(address: ConnectionInfo, label: str, *, within: float) -> Iterator[Session]:
     """Hold the database at `address` again after the session that held it was lost, on the server that takes writes.
 
     Waits up to `within` seconds for such a server, and until the lost session has ended there. Raises OutcomeUnknown.
     """
 
     @contextlib.contextmanager
-    def connect() -> Iterator[Connection]:
+    def connect() -> Iterator[Session]:
         with maintenance_connection(address) as connection, locked(connection, address.database, label):
             yield connection
 
@@ -127,8 +217,8 @@ def relocked(address: ConnectionInfo, label: str, *, within: float) -> Iterator[
 
 @contextlib.contextmanager
 def after_lost_commit(
-    connect: Callable[[], AbstractContextManager[Connection]], database: str, *, within: float, hint: str = ""
-) -> Iterator[Connection]:
+    connect: Callable[[], AbstractContextManager[Session]], database: str, *, within: float, hint: str = ""
+) -> Iterator[Session]:
     """A session in autocommit mode on the server that takes writes, after the lost COMMIT is done or undone there.
 
     `connect` gives a session of the database in which the cut-over was committed. Waits up to `within` seconds for such
@@ -152,7 +242,7 @@ def after_lost_commit(
         yield connection
 
 
-def wait_for_commit(connection: Connection, database: str, *, within: float) -> None:
+def wait_for_commit(connection: Session, database: str, *, within: float) -> None:
     """Wait until no cut-over of `database` is under way. Raises LockNotAvailable after `within` seconds."""
     timeout = f"{max(1, round(within * 1000))}ms"
     with connection.cursor() as cursor:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ops.conf import setting_name
 from ops.databases.postgres import libpq_words
-from ops.databases.postgres.sqlstate import sqlstates, with_sqlstates
+from ops.databases.postgres.sqlstate import sqlstates, transient_cause, with_sqlstates
 from ops.errors import PreconditionFailed
 
 SEVERITY = re.compile(r"^[^:\n]+:  ")
@@ -45,18 +45,38 @@ HINTS = {
 class Refused(PreconditionFailed):
     """A connection was refused. `sqlstate` is the server's; '' where none answered.
 
-    `had_answered`: the same server had accepted others of the run.
+    `had_answered`: the same server had accepted others of the run. `is_temporary`: the server starts, stops or does not
+    answer, or no server takes writes, as during a failover.
     """
 
-    def __init__(self, message: str, hint: str = "", *, sqlstate: str = "", had_answered: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        sqlstate: str = "",
+        had_answered: bool = False,
+        is_temporary: bool = False,
+    ) -> None:
         super().__init__(message, hint)
-        self.sqlstate, self.had_answered = sqlstate, had_answered
+        self.sqlstate, self.had_answered, self.is_temporary = sqlstate, had_answered, is_temporary
+
+    def with_message(self, message: str) -> "Refused":
+        """The same refusal in other words."""
+        return Refused(
+            message,
+            self.hint,
+            sqlstate=self.sqlstate,
+            had_answered=self.had_answered,
+            is_temporary=self.is_temporary,
+        )
 
 
-def find_sqlstate(message: str, params: Mapping[str, Any]) -> str:
-    """The SQLSTATE of a refused connection; '' where no server wrote the `message`."""
-    found = sqlstates(with_sqlstates(message, params))
-    return found[-1] if found else ""
+def explain(message: str, params: Mapping[str, Any]) -> tuple[str, bool]:
+    """The SQLSTATE of a refused connection, '' where no server wrote the `message`; and `Refused.is_temporary`."""
+    message = with_sqlstates(message, params)
+    found = sqlstates(message)
+    return found[-1] if found else "", bool(transient_cause(message)) and not OF_ONE_DATABASE.intersection(found)
 
 
 def hint_for(sqlstate: str, message: str) -> str:

@@ -10,7 +10,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ops.databases.postgres import lock
-from ops.databases.postgres.connection import ConnectionInfo, server_message
+from ops.databases.postgres.connection import ConnectionInfo, Session, server_message
 from ops.databases.postgres.databases import maintenance_connection
 from ops.databases.postgres.properties import DatabaseProperties
 from ops.databases.postgres.queries import fetch_column
@@ -37,7 +37,7 @@ SUBSCRIPTIONS = (
 
 
 def rename_databases(
-    connection: Connection,
+    connection: Session,
     address: ConnectionInfo,
     *,
     renames: Sequence[tuple[str, str]],
@@ -159,16 +159,20 @@ def ending_new_sessions(address: ConnectionInfo, databases: Sequence[str]) -> It
 
 
 @contextlib.contextmanager
-def transaction(connection: Connection, database: str) -> Iterator[None]:
-    """The transaction of a cut-over of `database`, on a connection that is otherwise in autocommit mode."""
-    connection.autocommit = False
-    try:
-        yield
-        lock.commit(connection, database)
-    except BaseException:
-        if not connection.closed:
-            connection.rollback()
-        raise
-    finally:
-        if not connection.closed:
-            connection.autocommit = True
+def transaction(connection: Session, database: str) -> Iterator[None]:
+    """The transaction of a cut-over of `database`, on a connection that is otherwise in autocommit mode.
+
+    No other thread uses it meanwhile.
+    """
+    with connection.in_use:
+        connection.autocommit = False
+        try:
+            yield
+            lock.commit(connection, database)
+        except BaseException:
+            if not connection.closed:
+                connection.rollback()
+            raise
+        finally:
+            if not connection.closed:
+                connection.autocommit = True

@@ -17,6 +17,9 @@ READ_ONLY_TARGETS = frozenset({"read-only", "standby", "prefer-standby"})
 OF_SEVERAL_HOSTS = {"target_session_attrs": READ_WRITE, "connect_timeout": 2}
 """Options where the URL names several hosts and does not set them. The timeout in seconds is for each host: one that
 does not answer delays each new connection by it. Before version 17, libpq knows no shorter one."""
+KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+"""Options that find a machine that is gone, or a network; seconds, the last one milliseconds. libpq's own defaults let
+a connection wait for hours. The kernel of a frozen server answers, except for data that the server does not take."""
 PARTS = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
 """Parts of the address that may be options as well; an option replaces the part before it."""
 HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<name>[^\[\]:]*))(?::(?P<port>[^:]*))?")

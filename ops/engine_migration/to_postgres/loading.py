@@ -188,8 +188,14 @@ class Loader:
 
     def in_parallel(self, items: Sequence[Item], work: Callable[[Item, ProgressCallback], Result]) -> list[Result]:
         """The results of `work` for each item, in the processes of the staging database."""
-        processes, on_exit = self.staging.processes, self.staging.close
-        return for_each(items, work, processes=processes, on_progress=self.on_progress, on_exit=on_exit)
+        return for_each(
+            items,
+            work,
+            processes=self.staging.processes,
+            on_progress=self.on_progress,
+            on_exit=self.staging.close,
+            waiting=self.staging.address.waiting,
+        )
 
     # --- Refused rows -------------------------------------------------------------------------------------------------
     def examine(self, table: TablePlan, part: DroppableObject | None, error: psycopg2.Error) -> bool:

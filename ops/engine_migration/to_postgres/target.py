@@ -16,7 +16,7 @@ from ops.databases.leftovers import Claims
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database, sqlite_wrapper
 from ops.databases.postgres import databases, lock, rename
-from ops.databases.postgres.connection import RUN_AGAIN, ConnectionInfo, server_message
+from ops.databases.postgres.connection import RUN_AGAIN, ConnectionInfo, Session, server_message
 from ops.databases.postgres.differences import NotKept
 from ops.databases.postgres.kept_properties import create_schemas, keep_properties, list_of_names
 from ops.databases.postgres.lock import OutcomeUnknown
@@ -251,7 +251,7 @@ def open_staging(
 
 @contextlib.contextmanager
 def open_staging_database(
-    target: Target, connection: Connection, rows: int, claims: Claims, *, rehearsal: bool
+    target: Target, connection: Session, rows: int, claims: Claims, *, rehearsal: bool
 ) -> Iterator[StagingDatabase]:
     live = target.address.database
     new, old = (databases.suffixed_name(live, suffix) for suffix in (NEW_SUFFIX, databases.EMPTIED))
@@ -316,7 +316,7 @@ def is_filled(address: ConnectionInfo, is_marked: Callable[[], bool], *, renamed
     """
     address = address.on_any_server()
 
-    def connect() -> AbstractContextManager[Connection]:
+    def connect() -> AbstractContextManager[Session]:
         if renamed:
             return databases.maintenance_connection(address)
         return contextlib.closing(address.connect(autocommit=True))

@@ -51,7 +51,14 @@ def check_tables(
         report(Progress(stage=Stage.PREFLIGHT, item=table.name, done=found.rows, total=found.rows))
         return found, own_log
 
-    results = for_each(tables, work, processes=postgres.processes, on_progress=on_progress, on_exit=postgres.close)
+    results = for_each(
+        tables,
+        work,
+        processes=postgres.processes,
+        on_progress=on_progress,
+        on_exit=postgres.close,
+        waiting=postgres.address.waiting,
+    )
     reports = {}
     for table, (found, own_log) in zip(tables, results, strict=True):
         reports[table.name] = found

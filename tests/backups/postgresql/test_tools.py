@@ -75,7 +75,8 @@ def test_connection_arguments_have_no_password() -> None:
         options={"sslmode": "require", "sslpassword": "s3cret", "pool": True},
     )
     arguments, environment = connection_arguments(address)
-    parameters = f"connect_timeout=10 client_encoding=UTF8 sslmode=require options='{SESSION}' host=db port=5433"
+    limits = "connect_timeout=10 keepalives_idle=30 keepalives_interval=10 keepalives_count=3 tcp_user_timeout=30000"
+    parameters = f"client_encoding=UTF8 {limits} sslmode=require options='{SESSION}' host=db port=5433"
     assert arguments == ["--no-password", f"--dbname={parameters} user=ada dbname=lab application_name=ops"]
     assert environment == {"LC_ALL": "C", "PGPASSWORD": "s3cret"}
 

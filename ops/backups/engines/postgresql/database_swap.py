@@ -22,7 +22,7 @@ from ops.backups.manifest import Kind
 from ops.databases.leftovers import Claims
 from ops.databases.override import override_database
 from ops.databases.postgres import databases, rename
-from ops.databases.postgres.connection import ConnectionInfo, server_message
+from ops.databases.postgres.connection import ConnectionInfo, Session, server_message
 from ops.databases.postgres.differences import NotKept
 from ops.databases.postgres.kept_properties import keep_properties
 from ops.databases.postgres.properties import DatabaseProperties, read_live, read_properties
@@ -147,7 +147,7 @@ class DatabaseSwap(SwapStrategy):
         self,
         address: ConnectionInfo,
         *,
-        server: Callable[[], AbstractContextManager[Connection]],
+        server: Callable[[], AbstractContextManager[Session]],
         tools_directory: Path | None,
         claims: Claims,
     ) -> None:

@@ -9,7 +9,6 @@ from typing import IO
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from msgspec import structs
-from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ops.backups.engines.base import NOTHING, Columns, Engine, PreviousDatabase, Rows, Snapshot, UntrustedFile
 from ops.backups.engines.postgresql import snapshot, undo_comment, untrusted
@@ -25,7 +24,7 @@ from ops.databases.leftovers import NO_CLAIMS, Claims
 from ops.databases.override import override_database
 from ops.databases.postgres import databases, lock, server_id, writable
 from ops.databases.postgres.client_programs import ClientPrograms, find_programs
-from ops.databases.postgres.connection import RUN_AGAIN, ConnectionInfo
+from ops.databases.postgres.connection import RUN_AGAIN, ConnectionInfo, Session
 from ops.databases.postgres.properties import DatabaseProperties, read_properties
 from ops.databases.postgres.queries import select
 from ops.errors import OpsError, PreconditionFailed
@@ -46,8 +45,8 @@ class PostgresEngine(Engine):
         self.database = address.database
         self.where = str(address)
         self._tools_directory = tools_directory
-        self._lock: Connection | None = None
-        self._relock: Callable[[float], Connection]
+        self._lock: Session | None = None
+        self._relock: Callable[[float], Session]
         """Takes the lock in a new session, within so many seconds."""
 
     # --- One at a time --------------------------------------------------------------------------------------------
@@ -65,7 +64,7 @@ class PostgresEngine(Engine):
                 self.address, self._lock = named, None
 
     @contextlib.contextmanager
-    def _server(self) -> Iterator[Connection]:
+    def _server(self) -> Iterator[Session]:
         """The session that holds the lock, so that losing the lock ends the work; without a lock a new one."""
         if self._lock:
             with lock.naming_loss(self._lock, self.database):
@@ -93,7 +92,7 @@ class PostgresEngine(Engine):
         with override_database(self.address.wrapper()) as wrapper:
             yield wrapper
 
-    def _live_session(self) -> AbstractContextManager[Connection]:
+    def _live_session(self) -> AbstractContextManager[Session]:
         return contextlib.closing(self.address.connect(autocommit=True))
 
     def replaced_server(self) -> str | None:
@@ -212,7 +211,7 @@ class PreviousPostgres(PostgresEngine):
         live: ConnectionInfo,
         previous: PreviousDatabase,
         *,
-        lock: Connection | None,
+        lock: Session | None,
         tools_directory: Path | None,
     ) -> None:
         """`lock`: the session that holds the lock of the live database, if the caller has it."""

@@ -33,7 +33,7 @@ from ops.backups.engines.postgresql.table_digests import ASIDE_SCHEMA, UNDO_SCHE
 from ops.backups.manifest import Kind
 from ops.databases.override import override_database
 from ops.databases.postgres import lock
-from ops.databases.postgres.connection import ConnectionInfo, server_message
+from ops.databases.postgres.connection import ConnectionInfo, Session, server_message
 from ops.databases.postgres.databases import has_server_access, how_to_replace
 from ops.databases.postgres.differences import NotKept
 from ops.databases.postgres.kept_properties import keep_schema_rights
@@ -84,7 +84,7 @@ class ScratchSchema(Scratch):
         # Without autocommit Django makes savepoints only.
         self._wrapper = UnmanagedTransactionWrapper({**plain.settings_dict, "AUTOCOMMIT": False}, "default")
         self._wrapper.ensure_connection()
-        self.connection: Connection = self._wrapper.connection
+        self.connection: Session = self._wrapper.connection
         dump_loader.set_up(self.connection)
         with self.connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_WAIT])

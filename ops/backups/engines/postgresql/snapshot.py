@@ -100,7 +100,7 @@ def dump(
     """What pg_dump writes. Raises the error of the digests where they failed first, which ends the snapshot."""
     done = 0
     try:
-        with contextlib.closing(client_programs.output_of(command)) as chunks:
+        with contextlib.closing(client_programs.output_of(command, waiting=address.waiting)) as chunks:
             for chunk in chunks:
                 done += len(chunk)
                 on_progress(Progress(stage=Stage.DUMP, done=done))
