@@ -30,6 +30,8 @@ PATIENCE = 90
 """Seconds in which a busy machine should have started a cluster, or have a new leader."""
 DATABASE = USER = "homerack"
 CONFIGURATION, PROXY = (Path(__file__).with_name(name) for name in ("patroni.yml", "haproxy.cfg"))
+SILENCE = "24h"
+"""In haproxy.cfg."""
 REST_TIMEOUT = 1.0
 NAMES = ("n1", "n2", "n3")
 
@@ -181,13 +183,15 @@ class Cluster:
             self.write(file, Template(CONFIGURATION.read_text()).substitute(names))
         node.patroni = self.spawn(node.name, self.programs.patroni, file, user=unprivileged_user())
 
-    def start_haproxy(self) -> None:
-        text = Template(PROXY.read_text()).substitute(vars(self))
+    def start_haproxy(self, *, port: int = 0, silence: str = SILENCE) -> None:
+        """Start HAProxy, or another one on `port` that ends sessions after this `silence`."""
+        text = Template(PROXY.read_text()).substitute(haproxy_port=port or self.haproxy_port)
+        text = text.replace(SILENCE, silence)
         for node in self.nodes:
             text += f"    server {node.name} 127.0.0.1:{node.port} check port {node.rest_port}\n"
-        file = self.folder / "haproxy.cfg"
+        file = self.folder / f"haproxy{port or ''}.cfg"
         self.write(file, text)
-        self.spawn("haproxy", self.programs.haproxy, "-db", "-f", file, user=unprivileged_user())
+        self.spawn(file.stem, self.programs.haproxy, "-db", "-f", file, user=unprivileged_user())
 
     def write(self, file: Path, text: str) -> None:
         """A file that only the programs of the cluster read: it may have a password."""
@@ -256,8 +260,8 @@ class Cluster:
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes or self.nodes)
         return f"postgres://{USER}:{self.password}@{hosts}/{database}?target_session_attrs=read-write"
 
-    def haproxy_url(self, database: str = DATABASE) -> str:
-        return f"postgres://{USER}:{self.password}@127.0.0.1:{self.haproxy_port}/{database}"
+    def haproxy_url(self, database: str = DATABASE, *, port: int = 0) -> str:
+        return f"postgres://{USER}:{self.password}@127.0.0.1:{port or self.haproxy_port}/{database}"
 
     # --- SQL ------------------------------------------------------------------------------------------------------
     def execute(self, *statements: str) -> None:
