@@ -15,6 +15,7 @@ import homerack.urls  # noqa: F401  # imports the classes of the admin, which so
 from homerack.accounts.models import User
 from ops.databases.migration_state import run_migrations
 from ops.databases.override import override_database
+from ops.databases.postgres import start
 from tests.celery.support import manage
 from tests.engine_migration import support
 from tests.support.bucket import S3, s3_server
@@ -80,6 +81,12 @@ def uncollected_static_files(settings: Any, tmp_path: Path) -> None:
     plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
     settings.STATIC_ROOT = tmp_path
+
+
+@pytest.fixture(autouse=True)
+def short_wait_for_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that tests call wait one second for a server that takes writes, not 30."""
+    monkeypatch.setattr(start, "LONGEST_WAIT", 1.0)
 
 
 @pytest.fixture

@@ -58,8 +58,11 @@ def find_out(context: OpsContext, address: ConnectionInfo) -> str:
     another run holds the target, and OutcomeUnknown.
     """
     repository = context.repository
-    if not repository.files.names(replacements.FOLDER):
-        return ""
+    try:
+        if not repository.files.names(replacements.FOLDER):
+            return ""
+    except PreconditionFailed:
+        return ""  # where the directory is needed, the migration says what is wrong with it
     with databases.maintenance_connection(address) as connection, lock.locked(connection, address.database):
         with connection.cursor() as cursor:
             where = {"server": read_server_id(cursor), "database": address.database}

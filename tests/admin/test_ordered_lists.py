@@ -69,10 +69,12 @@ def test_values_of_a_filter_are_in_the_order_of_the_alphabet() -> None:
 
 
 def test_order_of_a_foreign_key_names_the_collation_and_the_place_of_nulls() -> None:
-    ordering = ordered_lists.in_order(Device.objects.all(), ["-model__brand"])
+    ordering = ordered_lists.in_order(Device.objects.all(), ["-model"])
     assert ordering == [
-        Alphabetical("model__brand__name").desc(nulls_last=True),
-        models.F("model__brand__pk").desc(nulls_last=True),
+        Alphabetical("model__brand__name").desc(),
+        Alphabetical("model__name").desc(),
+        Alphabetical("model__variant").desc(nulls_last=True),
+        models.F("model__pk").desc(),
         "pk",
     ]
 

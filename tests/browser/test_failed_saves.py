@@ -69,23 +69,23 @@ def test_bad_field_in_a_row_is_scrolled_into_view(page: Page, width: int) -> Non
 
 def test_bad_field_in_a_folded_part_is_opened(page: Page) -> None:
     page.goto("/admin/inventory/rack/1/change/")
-    airflow = page.get_by_label("Airflow (CFM)")
+    capacity = page.get_by_label("Cooling capacity (BTU/h)")
     page.get_by_role("heading", name="Cooling").click()
-    airflow.fill("-1")
+    capacity.fill("-1")
     save(page)
-    expect(airflow).to_be_focused()
-    assert is_in_view(airflow)
+    expect(capacity).to_be_focused()
+    assert is_in_view(capacity)
 
 
 def test_links_open_folded_parts_and_tabs(page: Page) -> None:
     page.goto("/admin/inventory/rack/1/change/")
     page.get_by_role("heading", name="Cooling").click()
-    page.get_by_label("Airflow (CFM)").fill("-1")
+    page.get_by_label("Cooling capacity (BTU/h)").fill("-1")
     page.locator("#id_positions-0-start_u").fill("999")
     mistakes = save(page)
     page.locator("details").evaluate("details => details.open = false")
-    mistakes.get_by_role("link", name=re.compile("Airflow")).press("Enter")
-    expect(page.get_by_label("Airflow (CFM)")).to_be_focused()
+    mistakes.get_by_role("link", name=re.compile("Cooling capacity")).press("Enter")
+    expect(page.get_by_label("Cooling capacity (BTU/h)")).to_be_focused()
 
     page.evaluate(
         """() => {  // unfold can show the rows in a tab

@@ -35,7 +35,7 @@ class RackAdmin(InventoryAdmin[Rack]):
         (
             "Cooling",
             {
-                "fields": ("cooling_capacity_btu", ("ambient_temp_c", "max_inlet_temp_c")),
+                "fields": (("cooling_capacity_btu", "ambient_temp_c", "max_inlet_temp_c"),),
                 "classes": ("collapse",),
             },
         ),

@@ -50,8 +50,9 @@ def add(browser: Browser, kind: str, /, **fields: str) -> str:
 def add_row_of_each_kind(browser: Browser, name: str) -> None:
     kind = add(browser, "inventory/devicetype", name=name, slug=name)
     brand = add(browser, "inventory/brand", name=name, slug=name)
-    model = add(browser, "inventory/devicemodel", name=name, brand=brand, device_type=kind, height_u="1")
-    devices = [add(browser, "inventory/device", custom_name=f"{name} {number}", model=model) for number in range(2)]
+    add(browser, "inventory/devicemodel", name=name, brand=brand, device_type=kind, height_u="1")
+    new = {"number": "1", "brand": name, "product": name}
+    devices = [add(browser, "inventory/device", custom_name=f"{name} {number}", **new) for number in range(2)]
     place = {"positions-TOTAL_FORMS": "1", "positions-0-device": devices[0], "positions-0-start_u": "1"}
     add(browser, "inventory/rack", name=name, total_height_u="42", width_inches='19"', **place)
     add(browser, "inventory/cable", from_device=devices[0], to_device=devices[1])
