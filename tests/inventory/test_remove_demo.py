@@ -15,6 +15,7 @@ from homerack.inventory.demo import load_demo, removal
 from homerack.inventory.demo.removal import DemoChanged, find_removal, remove_demo
 from homerack.inventory.models import Brand, Cable, Device, DeviceModel, DeviceType, Rack, RackPosition
 from tests.inventory.factories import connect, make_device, make_model, make_rack, place
+from tests.support.slow import slow_except
 
 pytestmark = pytest.mark.django_db
 
@@ -96,7 +97,7 @@ MOVED = {
 }
 
 
-@pytest.mark.parametrize(("change", "expected"), CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize(("change", "expected"), slow_except(CHANGES, "a device", "a type"))
 def test_what_was_changed_stays_with_what_it_needs(change: Callable[[], Any], expected: dict[str, str]) -> None:
     load_demo()
     change()
@@ -241,7 +242,7 @@ class TestCommand:
         )
         assert remove(yes=True) == "There is nothing of the demo lab to delete.\nStays: rack Main rack (changed)\n"
 
-    @pytest.mark.parametrize("answer", ["", "y", "no", None])
+    @pytest.mark.parametrize("answer", slow_except(["", "y", "no", None], "no", None))
     def test_without_a_yes_nothing_is_deleted(self, monkeypatch: pytest.MonkeyPatch, answer: str | None) -> None:
         load_demo()
         before = counts()

@@ -16,8 +16,8 @@ from tests.support.proxy import Proxy
 
 CHANGE = "UPDATE racks SET name = name || ' (changed)'"
 NOT_DONE = "The server changed at the cut-over, and the server that answers now does not have the"
-AT_ONCE = {"ops.databases.postgres.lock.LONGEST_FAILOVER": 1.0}
-"""So long a run waits for an answer."""
+AT_ONCE = {"ops.databases.postgres.lock.LONGEST_FAILOVER": 1.0, "ops.databases.postgres.start.LONGEST_WAIT": 1.0}
+"""So long a run waits for an answer, and for a server that takes writes."""
 NOT_KNOWN = "It is not known whether the new database is live."
 MARKER = lock.CUT_OVER.format("").encode()
 """What a session sends before the COMMIT of a cut-over."""

@@ -90,7 +90,7 @@ def slow(*values: str) -> list[object]:
         ("load", "restore_database"),
         *slow("compare", "restore_database"),
         *slow("write history", "restore_database"),
-        ("cut-over", "restore_database"),
+        *slow("cut-over", "restore_database"),
         *slow("load", "verify_backup"),
         *slow("cut-over", "undo_restore"),
     ],
@@ -158,7 +158,7 @@ def test_swap_whose_commit_gets_no_answer_is_found_out(lab: Lab, own_server: Pos
     assert recovered(lab) == []
 
 
-@pytest.mark.parametrize("role", ["CREATEDB", "NOCREATEDB"])
+@pytest.mark.parametrize("role", ["CREATEDB", *slow("NOCREATEDB")])
 def test_swap_whose_commit_waits_for_a_standby_is_done_once_that_has_it(
     lab: Lab, own_server: PostgresServer, role: str
 ) -> None:
