@@ -40,6 +40,7 @@ def untracked(folder: Path) -> list[str]:
     return [line for line in found if line.startswith("??") and not line.startswith("?? serve-")]
 
 
+@pytest.mark.slow
 def test_backups_restores_and_the_running_site_leave_nothing_untracked(checkout: Path) -> None:
     backups = {"BACKUP_DIR": str(checkout / "backups")}
     with served(checkout, **backups):

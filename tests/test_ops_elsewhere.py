@@ -185,6 +185,7 @@ def run(folder: Path, address: str, blocks: list[tuple[str, str]], story: str) -
     return result, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_project_with_required_blocks_backs_up_restores_and_undoes(tmp_path: Path) -> None:
     settings, urls = BLOCKS[:2]
     as_string = ("settings.py", settings[1].replace('BASE_DIR / "backups"', 'str(BASE_DIR / "backups")'))

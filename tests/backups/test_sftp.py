@@ -344,6 +344,7 @@ def test_upload_to_a_frozen_server_ends_and_is_repeated(failing, own_sshd):
     assert read(failing, "x") == BLOCK
 
 
+@pytest.mark.slow
 def test_upload_through_full_buffers_to_a_frozen_server_ends(failing, own_sshd, monkeypatch):
     """Where the system takes no more bytes to send, paramiko tries forever."""
     connection_to = socket.create_connection
@@ -547,6 +548,7 @@ def added_memory(sshd: Sshd, blocks: int) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_large_file_needs_little_memory(sshd):
     assert added_memory(sshd, 128) < 40
 

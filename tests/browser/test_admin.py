@@ -102,6 +102,7 @@ def test_backup_restore_and_undo_bring_back_a_deleted_device(site: Site) -> None
         assert devices(page) == before - 1
 
 
+@pytest.mark.slow
 def test_uploaded_file_is_restored_as_untrusted(site: Site, tmp_path: Path) -> None:
     with site.page() as page:
         site.sign_in(page)
@@ -139,6 +140,7 @@ def make_kit(page: Page) -> str:
     return str(key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_kit_is_made_printed_proven_and_withdrawn(site: Site, tmp_path: Path) -> None:
     with site.page(allowed=["net::ERR_CACHE_MISS"]) as page:
@@ -258,6 +260,7 @@ LOOKS = [
 """Widths of the window and colour schemes."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("looks", LOOKS)
 def test_pages_have_no_serious_axe_violations_and_fit_the_width(

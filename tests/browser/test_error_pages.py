@@ -51,6 +51,7 @@ def test_pages_are_whole_without_static_files(production: Site) -> None:
         check(page, "This address shows no page")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_user_without_permission_signs_in_as_another(site: Site) -> None:
     with site.page(allowed=["status 403", "Failed to load resource"]) as page:
@@ -65,6 +66,7 @@ def test_user_without_permission_signs_in_as_another(site: Site) -> None:
         expect(page.get_by_role("heading", level=1)).to_have_text("Users")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_form_that_has_expired_can_be_copied_and_sent_again(site: Site) -> None:
     """The user has signed out and in again in another tab, which changes the token of all forms."""

@@ -55,6 +55,7 @@ def test_mistakes_and_first_bad_field_are_in_view(page: Page, width: int) -> Non
         expect(name).to_have_accessible_description("This field is required.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", slow_except(WIDTHS, 390))
 def test_bad_field_in_a_row_is_scrolled_into_view(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})

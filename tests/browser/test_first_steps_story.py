@@ -102,6 +102,7 @@ def test_inventory_is_begun_after_the_demo_lab_was_removed(site: Site) -> None:
         expect(page.get_by_role("link", name="Remove the demo lab…")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_catalogue_fills_in_what_it_knows_and_copies_are_numbered(site: Site) -> None:
     """After the first story."""
     with site.page() as page:
@@ -132,6 +133,7 @@ def test_catalogue_fills_in_what_it_knows_and_copies_are_numbered(site: Site) ->
         expect(drawing).to_have_attribute("aria-label", re.compile("U7 to U9: nas-03; U4 to U6: nas-02; U1 to U3: nas"))
 
 
+@pytest.mark.slow
 def test_two_devices_of_one_name_are_marked_and_told_apart(site: Site) -> None:
     """After the other stories."""
     with site.page() as page:

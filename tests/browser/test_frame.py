@@ -155,6 +155,7 @@ def test_every_page_can_be_used_with_the_keyboard(site: Site, every_page: list[s
         check(page, every_page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", slow_except(["light", "dark"], "dark"))
 def test_focus_is_visible(site: Site, scheme: str) -> None:
     """By an outline of 2 pixels, of the stop itself or of the box of a field that it is in."""

@@ -26,6 +26,7 @@ def upload(page: Page, path: Path) -> None:
     page.get_by_role("button", name="Preview").click()
 
 
+@pytest.mark.slow
 def test_an_editor_imports_device_types(site: Site, tmp_path: Path) -> None:
     site.shell(EDITOR)
     archive, changed = tmp_path / "types.zip", tmp_path / "ax-24.yaml"

@@ -96,6 +96,7 @@ def test_process_that_ends_is_started_again(home: Path, name: str) -> None:
             assert redis_is_up(f"unix://{next((ROOT / '.run').glob(f'*/redis-{serving.process.pid}.sock'))}")
 
 
+@pytest.mark.slow
 def test_process_that_ends_often_starts_later_each_time(home: Path) -> None:
     with served_shells(home, delay=1) as (serving, _):
         for seconds in (1, 2):

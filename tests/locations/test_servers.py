@@ -83,6 +83,7 @@ def test_sftp_server_that_restarts_in_the_middle_gets_the_copy_with_the_next_run
     ]
 
 
+@pytest.mark.slow
 def test_s3_server_that_restarts_in_the_middle_gets_the_copy_with_the_next_run(s3: S3, tmp_path: Path) -> None:
     """moto's server forgets everything with its process, so that the bucket and the marker are new as well."""
     lab = Installation(tmp_path, bucket(s3))

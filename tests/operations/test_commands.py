@@ -369,6 +369,7 @@ def break_pre_backup(lab: Lab) -> dict[str, str]:
     return {"PG_BIN": str(programs)}
 
 
+@pytest.mark.slow
 def test_restore_offers_to_skip_a_pre_restore_backup_that_fails(postgres_lab: Lab) -> None:
     lab = postgres_lab
     before = lab.content()

@@ -176,6 +176,7 @@ def test_migration_that_a_failover_has_lost_is_reported(
     assert new.last_restore() == {"status": "healthy"}
 
 
+@pytest.mark.slow
 def test_restore_is_not_missed_where_it_was_never_done(
     lab: Lab, fail_over: Callable[[], PostgresServer], leader: PostgresServer, template: Callable[[Path, str], Lab]
 ) -> None:
@@ -194,6 +195,7 @@ def test_restore_is_not_missed_where_it_was_never_done(
     assert new.recovered() == []
 
 
+@pytest.mark.slow
 def test_databases_that_an_ended_run_had_dropped_are_swept_on_the_new_server(
     lab: Lab, fail_over: Callable[[], PostgresServer]
 ) -> None:
@@ -240,6 +242,7 @@ def pre_restore_backups(lab: Lab) -> list[str]:
     return [name for (name,) in rows]
 
 
+@pytest.mark.slow
 def test_new_server_with_the_swap_and_what_the_run_has_dropped_since(
     lab: Lab, fail_over: Callable[[], PostgresServer]
 ) -> None:
@@ -271,6 +274,7 @@ def test_new_server_with_the_swap_and_what_the_run_has_dropped_since(
     assert new.recovered() == []
 
 
+@pytest.mark.slow
 def test_new_server_has_the_previous_database_that_was_dropped(
     lab: Lab, fail_over: Callable[[], PostgresServer]
 ) -> None:

@@ -185,6 +185,7 @@ def own_role(make_lab: Any) -> Iterator[tuple[Lab, str]]:
     server().rows(f"DROP ROLE {role}")
 
 
+@pytest.mark.slow
 def test_backup_that_is_due_is_made_by_a_role_that_may_not_create_databases_any_more(own_role: Any) -> None:
     lab, role = own_role
     changed = lab.content()
@@ -204,6 +205,7 @@ def test_backup_that_is_due_is_made_by_a_role_that_may_not_create_databases_any_
     assert_is_backup_of(lab, made, changed)
 
 
+@pytest.mark.slow
 def test_due_backup_can_be_given_up_by_a_role_that_may_not_create_databases_any_more(own_role: Any) -> None:
     lab, role = own_role
     killed(lab, "dump")
@@ -214,6 +216,7 @@ def test_due_backup_can_be_given_up_by_a_role_that_may_not_create_databases_any_
     lab.run("restore_database", name_of(lab), "--yes")
 
 
+@pytest.mark.slow
 def test_restore_is_undone_by_a_role_that_may_create_databases_since(own_role: Any) -> None:
     lab, role = own_role
     server().rows(f"ALTER ROLE {role} NOCREATEDB")
@@ -266,6 +269,7 @@ def test_live_backup_is_made_although_the_one_that_is_due_fails(lab: Lab) -> Non
     assert previous_of(lab)["backup_due"] is True
 
 
+@pytest.mark.slow
 def test_live_backup_is_made_although_the_role_may_not_connect_to_the_previous_database(lab: Lab) -> None:
     killed(lab, "dump")
     server().rows(f'REVOKE CONNECT ON DATABASE "{lab.name}_ops_undo" FROM PUBLIC, ordinary')
@@ -423,6 +427,7 @@ except CommandError as error:
     assert stages_of(lab, "restore") == ["read live database"]
 
 
+@pytest.mark.slow
 def test_loss_is_judged_as_of_the_swap_when_the_backup_is_made_later(lab: Lab) -> None:
     full = name_of(lab)
     delete_rows(lab)
@@ -434,6 +439,7 @@ def test_loss_is_judged_as_of_the_swap_when_the_backup_is_made_later(lab: Lab) -
     assert suspicions(lab)[after] == ""
 
 
+@pytest.mark.slow
 def test_worker_makes_the_backup_of_a_killed_restore_once(lab: Lab) -> None:
     reconcile = "from ops import tasks; tasks.reconcile()"
     restore = stop_after_the_swap(lab)

@@ -119,6 +119,7 @@ def test_run_whose_server_freezes_ends_by_name_and_changes_nothing(
     lab.run(command, *arguments[command])
 
 
+@pytest.mark.slow
 def test_restore_whose_server_freezes_after_the_cut_over_is_done(lab: Lab, own_server: PostgresServer) -> None:
     name, restored = lab.back_up(), lab.content()
     lab.rows(CHANGE)

@@ -221,6 +221,7 @@ def test_commit_without_an_answer_has_an_unknown_outcome(own_server: PostgresSer
         proxy.stop()
 
 
+@pytest.mark.slow
 def test_relocking_ends_without_a_server(own_server: PostgresServer, engine: PostgresEngine) -> None:
     with (
         engine.locked("test"),

@@ -259,6 +259,7 @@ OWNER_AND_RIGHT = (
 )
 
 
+@pytest.mark.slow
 def test_objects_that_only_the_backup_has_are_new(lab: Database, ordinary: Database, names: Mapping[str, str]) -> None:
     """They get the owner of the other tables, and what that grants on new objects; whoever restores."""
     me = ordinary.address.user
@@ -713,6 +714,7 @@ def tablespace() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_tablespaces_are_kept(tablespace: str, role: Role, lab: Database, lab_backup: Backup) -> None:
     lab.rows(f"ALTER TABLE rack SET TABLESPACE {tablespace}; ALTER INDEX rack_pkey SET TABLESPACE {tablespace}")
     query = (

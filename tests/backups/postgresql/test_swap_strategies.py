@@ -55,6 +55,7 @@ def test_swap_ends_sessions_and_new_ones_see_the_restored_content(
     assert lab.value("SELECT count(*) FROM device") == 500
 
 
+@pytest.mark.slow
 def test_sessions_opened_during_the_swap_do_not_delay_it(
     lab: Database, engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch, lab_backup: Backup
 ) -> None:
@@ -379,6 +380,7 @@ OF_SUPERUSERS = [
 """Statements that create and drop an object, and the server's message for those who may not create it."""
 
 
+@pytest.mark.slow
 def test_part_that_only_a_superuser_may_restore_is_named(lab: Database, owner: Database) -> None:
     support.server().rows(f"ALTER ROLE {owner.address.user} CREATEDB")
     for create, drop, message in OF_SUPERUSERS:

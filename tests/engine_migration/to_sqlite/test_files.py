@@ -220,6 +220,7 @@ def test_fault_of_the_cut_over_leaves_no_quarantine(lab: Database, new: Path, mo
     assert [path.name for path in place.iterdir()] == ["everything.jsonl"]
 
 
+@pytest.mark.slow
 def test_hostile_names_are_shown_without_their_control_characters(lab: Database, new: Path) -> None:
     """Of tables, columns, values, and files."""
     hostile = new.with_name(HOSTILE.replace("/", ""))

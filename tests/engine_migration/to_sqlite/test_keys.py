@@ -50,6 +50,7 @@ def test_rows_with_keys_that_sqlite_cannot_hold_go_into_quarantine(lab: Database
     quarantine(lab, new)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("naive", ["Europe/Berlin"], indirect=True)
 def test_keys_are_the_same_in_every_time_zone(lab: Database, new: Path, naive: str) -> None:
     """Without USE_TZ, sessions of Django have another time zone than others."""

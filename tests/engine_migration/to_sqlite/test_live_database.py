@@ -89,6 +89,7 @@ def test_storage_that_takes_no_records_refuses_the_migration(
     assert left_in(new.parent) == []
 
 
+@pytest.mark.slow
 def test_password_in_a_file_or_a_password_file_is_nowhere_else(
     lab: Database, new: Path, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.engine_migration.test_generic_types import FIELDS, OWN_TYPES, VALUES, plain_fields
 from tests.support.projects import Outcome, Project, assert_migrated
 
@@ -120,6 +122,7 @@ PUT = "".join(
 )
 
 
+@pytest.mark.slow
 def test_odd_values_of_other_types_come_home_as_texts() -> None:
     """Whatever the driver makes of them: SQLite has the texts. It has no NaN."""
     refused_at_home(
@@ -138,6 +141,7 @@ class Amount(models.Model):
 """
 
 
+@pytest.mark.slow
 def test_decimals_with_more_digits_than_sqlite_stores_are_findings() -> None:
     """Also where a migration has given the column another type in PostgreSQL than the model."""
     for operations in ([], [on_one("postgresql", "ALTER TABLE shop_amount ALTER wide TYPE numeric")]):
@@ -153,6 +157,7 @@ def test_decimals_with_more_digits_than_sqlite_stores_are_findings() -> None:
 
 
 # --- Constraints --------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_unique_values_that_collide_in_sqlite_are_findings() -> None:
     refused_at_home(
         "1 × shop_item.name: not unique (shop_item.name): another row has the same value",
@@ -262,6 +267,7 @@ class Item(models.Model):
     assert "Triggers of the file did not run for the rows that were copied: kept, noted." in said
 
 
+@pytest.mark.slow
 def test_partitioned_tables_and_tables_of_another_schema_come_home() -> None:
     come_home(
         models="class Item(models.Model):\n    name = models.CharField(max_length=20)\n"
