@@ -333,7 +333,7 @@ def test_closed_connections_leave_no_file_open(url: str) -> None:
     for _ in range(10):
         query(wrapper, "SELECT 1")
         wrapper.close()
-    assert open_files() == before
+    assert open_files() <= before  # fewer, where files of earlier tests are closed meanwhile
 
 
 def test_forked_child_does_not_end_a_statement_of_its_parent(url: str) -> None:
