@@ -13,6 +13,7 @@ from ops.databases.postgres import lock
 from tests.operations.harness import Lab, Outcome
 from tests.support.backend import eventually
 from tests.support.proxy import Proxy
+from tests.support.slow import slow_except
 
 CHANGE = "UPDATE racks SET name = name || ' (changed)'"
 NOT_DONE = "The server changed at the cut-over, and the server that answers now does not have the"
@@ -21,10 +22,6 @@ AT_ONCE = {"ops.databases.postgres.lock.LONGEST_FAILOVER": 1.0, "ops.databases.p
 NOT_KNOWN = "It is not known whether the new database is live."
 MARKER = lock.CUT_OVER.format("").encode()
 """What a session sends before the COMMIT of a cut-over."""
-
-
-def in_ordinary_tests(*cases: tuple[str, ...], other: tuple[tuple[str, ...], ...]) -> list[Any]:
-    return [*cases, *(pytest.param(*case, marks=pytest.mark.slow) for case in other)]
 
 
 @pytest.fixture
@@ -57,17 +54,20 @@ def prepare(lab: Lab, kind: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize(
     ("strategy", "kind", "fault"),
-    in_ordinary_tests(
-        ("postgresql", "restore", "cut"),
-        ("schema", "restore", "cut"),
-        ("schema", "undo", "lose"),
-        other=(
+    slow_except(
+        [
+            ("postgresql", "restore", "cut"),
+            ("schema", "restore", "cut"),
+            ("schema", "undo", "lose"),
             ("postgresql", "restore", "lose"),
             ("postgresql", "undo", "cut"),
             ("postgresql", "undo", "lose"),
             ("schema", "restore", "lose"),
             ("schema", "undo", "cut"),
-        ),
+        ],
+        ("postgresql", "restore", "cut"),
+        ("schema", "restore", "cut"),
+        ("schema", "undo", "lose"),
     ),
 )
 def test_run_whose_connection_is_lost_at_the_commit_finds_out_whether_it_was_done(
@@ -101,15 +101,17 @@ def test_run_whose_connection_is_lost_at_the_commit_finds_out_whether_it_was_don
 
 @pytest.mark.parametrize(
     ("strategy", "kind", "fault"),
-    in_ordinary_tests(
-        ("postgresql", "restore", "cut"),
-        ("schema", "undo", "lose"),
-        other=(
+    slow_except(
+        [
+            ("postgresql", "restore", "cut"),
+            ("schema", "undo", "lose"),
             ("postgresql", "restore", "lose"),
             ("postgresql", "undo", "cut"),
             ("schema", "restore", "cut"),
             ("schema", "restore", "lose"),
-        ),
+        ],
+        ("postgresql", "restore", "cut"),
+        ("schema", "undo", "lose"),
     ),
 )
 def test_next_run_finds_out_what_no_server_has_answered(
@@ -213,7 +215,7 @@ def is_complete(source: Lab, target: Lab) -> bool:
 
 @pytest.mark.parametrize(
     ("target", "fault"),
-    in_ordinary_tests(("small", "cut"), other=(("ordinary", "cut"), ("small", "lose"), ("ordinary", "lose"))),
+    slow_except([("small", "cut"), ("ordinary", "cut"), ("small", "lose"), ("ordinary", "lose")], ("small", "cut")),
     indirect=["target"],
 )
 def test_migration_whose_connection_is_lost_at_the_commit_finds_out_whether_it_was_done(
@@ -240,17 +242,20 @@ def test_migration_whose_connection_is_lost_at_the_commit_finds_out_whether_it_w
 
 @pytest.mark.parametrize(
     ("target", "fault", "finder"),
-    in_ordinary_tests(
-        ("ordinary", "cut", SAME_COMMAND),
-        ("ordinary", "lose", NEW_SITE),
-        ("small", "cut", NEW_SITE),
-        other=(
+    slow_except(
+        [
+            ("ordinary", "cut", SAME_COMMAND),
+            ("ordinary", "lose", NEW_SITE),
+            ("small", "cut", NEW_SITE),
             ("ordinary", "lose", SAME_COMMAND),
             ("ordinary", "cut", NEW_SITE),
             ("small", "cut", SAME_COMMAND),
             ("small", "lose", SAME_COMMAND),
             ("small", "lose", NEW_SITE),
-        ),
+        ],
+        ("ordinary", "cut", SAME_COMMAND),
+        ("ordinary", "lose", NEW_SITE),
+        ("small", "cut", NEW_SITE),
     ),
     indirect=["target"],
 )

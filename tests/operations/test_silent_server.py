@@ -14,6 +14,7 @@ from tests.engine_migration.support import Database, new_name
 from tests.operations.harness import Lab, Outcome
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
+from tests.support.slow import slow_except
 
 CHANGE = "UPDATE racks SET name = name || ' (changed)'"
 HASTY = {"DJANGO_SETTINGS_MODULE": "tests.support.short_silence"}
@@ -78,22 +79,22 @@ def freeze_at(lab: Lab, server: PostgresServer, stage: str, *command: str) -> Ou
     return outcome
 
 
-def slow(*values: str) -> list[object]:
-    return [pytest.param(*values, marks=pytest.mark.slow)]
-
-
 @pytest.mark.parametrize(
     ("stage", "command"),
-    [
+    slow_except(
+        [
+            ("dump", "backup_database"),
+            ("snapshot", "backup_database"),
+            ("load", "restore_database"),
+            ("compare", "restore_database"),
+            ("write history", "restore_database"),
+            ("cut-over", "restore_database"),
+            ("load", "verify_backup"),
+            ("cut-over", "undo_restore"),
+        ],
         ("dump", "backup_database"),
-        *slow("snapshot", "backup_database"),
         ("load", "restore_database"),
-        *slow("compare", "restore_database"),
-        *slow("write history", "restore_database"),
-        *slow("cut-over", "restore_database"),
-        *slow("load", "verify_backup"),
-        *slow("cut-over", "undo_restore"),
-    ],
+    ),
 )
 def test_run_whose_server_freezes_ends_by_name_and_changes_nothing(
     lab: Lab, own_server: PostgresServer, stage: str, command: str
@@ -159,7 +160,7 @@ def test_swap_whose_commit_gets_no_answer_is_found_out(lab: Lab, own_server: Pos
     assert recovered(lab) == []
 
 
-@pytest.mark.parametrize("role", ["CREATEDB", *slow("NOCREATEDB")])
+@pytest.mark.parametrize("role", slow_except(["CREATEDB", "NOCREATEDB"], "CREATEDB"))
 def test_swap_whose_commit_waits_for_a_standby_is_done_once_that_has_it(
     lab: Lab, own_server: PostgresServer, role: str
 ) -> None:
