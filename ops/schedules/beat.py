@@ -115,14 +115,25 @@ class Scheduler(DatabaseScheduler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.leader_lock = LeaderLock(conf.REDIS_URL)
         self.is_standby = True
-        self.is_closed = False
+        self.is_ticking = self.is_closed = False
         self.sent: dict[str, SentStart] = {}
         super().__init__(*args, **kwargs)
 
+    def setup_schedule(self) -> None:
+        """Not yet: a beat needs no database until it leads, and may be stopped while it is made."""
+
     def tick(self, *args: Any, **kwargs: Any) -> float:
+        self.is_ticking = True
+        try:
+            interval = self.tick_once(*args, **kwargs)
+        finally:
+            self.is_ticking = False
         if self.is_closed:
             # The handler of SIGTERM raises this itself, but Python ignores what is raised within a destructor.
             raise SystemExit
+        return interval
+
+    def tick_once(self, *args: Any, **kwargs: Any) -> float:
         is_leader = self.leader_lock.acquire()
         try:
             if self.leader_lock.is_answered:
@@ -142,9 +153,10 @@ class Scheduler(DatabaseScheduler):
 
     def tick_as_leader(self, *args: Any, **kwargs: Any) -> float:
         if self.is_standby:
+            self.reload_schedule()
+            super().setup_schedule()
             self.is_standby = False
             logger.info("Acquired the scheduler lock.")
-            self.reload_schedule()
         return min(POLL_INTERVAL, float(super().tick(*args, **kwargs)))
 
     def reload_schedule(self) -> None:
@@ -196,11 +208,14 @@ class Scheduler(DatabaseScheduler):
         sent.again, sent.wait = time.monotonic() + sent.wait, min(2 * sent.wait, LONGEST_WAIT)
 
     def close(self) -> None:
-        """Called by the handler of SIGTERM, too, at any point of the code.
+        """Called by the handler of SIGTERM, too, at any point of the code, and once more after the last tick.
 
-        An error raised here would count as one of the task that was being sent, and beat would continue.
+        Within a tick it closes nothing: Django fails when its connection is closed in the middle of a statement. An
+        error raised here would count as one of the task that was being sent, and beat would continue.
         """
         self.is_closed = True
+        if self.is_ticking:
+            return
         try:
             super().close()
         except Exception:

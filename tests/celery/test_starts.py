@@ -2,8 +2,11 @@
 
 import contextlib
 import datetime as dt
+import itertools
 import json
+import os
 import shutil
+import signal
 import threading
 import time
 from base64 import b64decode
@@ -15,6 +18,8 @@ from typing import Any
 
 import pytest
 import redis
+from celery.apps.beat import Beat
+from celery.beat import Service
 from django.db import OperationalError, connections
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
@@ -272,3 +277,48 @@ def test_beat_survives_a_database_that_does_not_answer(
         tick_until_idle(scheduler)
         work(database, queue.take())
     assert begun.names == ONCE
+
+
+def test_beat_that_is_stopped_at_any_statement_ends_well(
+    database: Database, queue: Queue, begun: Begun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By SIGTERM, whose handler closes the scheduler, and also where Django notes its queries, as with DEBUG."""
+    released: list[int] = []
+    monkeypatch.setattr(beat.LeaderLock, "release", lambda _lock: released.append(1))
+    for number in itertools.count(1):
+        make_overdue(database)
+        with database(), stopping_at(number) as reached:
+            connections["default"].force_debug_cursor = True
+            service = Service(app, scheduler_cls=beat.Scheduler)
+            released.clear()
+            Beat(app=app, quiet=True).install_sync_handler(service)
+            # Beat would wait for the next due task.
+            monkeypatch.setattr(time, "sleep", lambda _seconds: os.kill(os.getpid(), signal.SIGTERM))
+            service.start()
+            assert released
+        work(database, queue.take())
+        if not reached():
+            break
+    assert number > 20
+
+
+@contextlib.contextmanager
+def stopping_at(number: int) -> Iterator[Callable[[], bool]]:
+    """SIGTERM after so many statements; whether there were so many."""
+    executed = 0
+
+    def count(execute: Callable[..., Any], *arguments: Any) -> Any:
+        nonlocal executed
+        result = execute(*arguments)
+        executed += 1
+        if executed == number:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return result
+
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with connections["default"].execute_wrapper(count):
+            yield lambda: executed >= number
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
