@@ -72,6 +72,8 @@ def test_restore_on_a_leader_that_freezes_ends_by_name(
     assert "Nothing was changed." in outcome.error or "The database is unchanged" in outcome.error, outcome
     assert took < LONGEST_END
     cluster.wait_for_leader(other_than=former)
+    # Patroni calls it the leader before it can be written.
+    cluster.wait_until(lambda: connects(PostgresEngine(parse_url(lab.url))), "the new leader can be written")
     assert lab.content() == before
     cluster.heal()
     lab.run_json("rebuild_backup_index")

@@ -41,6 +41,8 @@ from ops.utils.progress import ProgressCallback, StageTimer, no_progress
 from tests.support import forked
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
+CONNECT_TIMEOUT = 5
+"""Seconds for each host."""
 numbers = itertools.count(1)
 BOOKS = ("otherproject_author", "otherproject_book")
 """Tables of the library that refer to no others."""
@@ -105,7 +107,8 @@ class Database:
         return self.address.database
 
     def connect(self) -> Any:
-        connection = psycopg2.connect(self.url, application_name="test")
+        # With several hosts libpq waits without limit for one that is frozen, and connects to no other.
+        connection = psycopg2.connect(self.url, application_name="test", connect_timeout=CONNECT_TIMEOUT)
         connection.autocommit = True
         return connection
 
