@@ -56,7 +56,8 @@ def open_account_menu(page: Page) -> None:
     page.wait_for_function("document.activeElement.closest('nav[x-show=openUserLinks]')")
 
 
-@pytest.mark.parametrize("width", [1440, pytest.param(390, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1440, 390])
 def test_first_sign_in_with_mistakes(fresh: tuple[Site, str], width: int) -> None:
     site, password = fresh
     with site.page(width=width) as page:

@@ -140,7 +140,8 @@ def check(page: Page, addresses: Iterable[str]) -> None:
             raise
 
 
-@pytest.mark.parametrize("width", [1440, pytest.param(390, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1440, 390])
 def test_pages_can_be_used_with_the_keyboard(site: Site, width: int) -> None:
     with site.page(width=width) as page:
         site.sign_in(page)
