@@ -13,6 +13,9 @@ SEND_SECONDS = 30
 """How long a thread waits for a client to read any part of a larger response, which is a download."""
 UPLOAD_SILENCE_SECONDS = 30
 """How long a thread waits for the next bytes of an upload."""
+UPLOAD_GRACE_SECONDS = 60
+UPLOAD_MIN_RATE = 10_000
+"""Bytes a second that an upload has on average after that time: a byte now and then would occupy a thread for ever."""
 
 
 class ReceivedRequest:
@@ -21,14 +24,20 @@ class ReceivedRequest:
     def __init__(self, data: bytes, rest: "socket.socket | BufferedSocket | None" = None) -> None:
         self.data = io.BytesIO(data)
         self.rest = rest
+        self.began, self.received = time.monotonic(), 0
 
     def recv(self, size: int) -> bytes:
-        """Like `socket.recv`. Raises TimeoutError when the client of an upload sends nothing for too long."""
+        """Like `socket.recv`. Raises TimeoutError if the client of an upload sends nothing for long, or too little."""
         data = self.data.read(size)
         if data or self.rest is None:
             return data
+        seconds = time.monotonic() - self.began
+        if seconds > UPLOAD_GRACE_SECONDS and self.received < seconds * UPLOAD_MIN_RATE:
+            raise TimeoutError(f"The client has sent {self.received} bytes in {seconds:.0f} s.")
         self.rest.settimeout(UPLOAD_SILENCE_SECONDS)
-        return bytes(self.rest.recv(size))
+        data = bytes(self.rest.recv(size))
+        self.received += len(data)
+        return data
 
 
 class BufferedSocket:

@@ -27,8 +27,15 @@ from homerack.web.gunicorn_streams import BufferedSocket, ReceivedRequest
 
 PROBE = re.compile(rb"(GET|HEAD) /health[/? ]")
 PROBE_THREADS = 4
-UPLOAD_PAGES = ("admin:ops_backup_upload", "admin:inventory_devicemodel_import")
-UPLOAD_THREADS = 2
+UPLOAD_THREADS = 3
+UPLOAD_PAGES = {
+    "admin:ops_backup_upload": UPLOAD_THREADS,
+    "admin:inventory_devicemodel_import": UPLOAD_THREADS - 1,
+}
+"""How many uploads there may be at a time, those of other pages included, when one of this page begins.
+
+One thread is left to administrators, who may have to restore a backup while editors import.
+"""
 MAX_HEAD = 65_536
 """Bytes of the request line and headers together; gunicorn also limits each of them."""
 MAX_READING = 200
@@ -80,7 +87,7 @@ class ProbeAwareWorker(ThreadWorker):
 
         shown = error_texts.TOO_LARGE, error_texts.BUSY
         self.refusals = {page.status: error_pages.render(page) for page in shown}
-        self.upload_paths = {reverse(name) for name in UPLOAD_PAGES}
+        self.upload_paths = {reverse(name): limit for name, limit in UPLOAD_PAGES.items()}
 
     # --- Reading requests ----------------------------------------------------------------------------------------
     def enqueue_req(self, conn: TConn) -> None:
@@ -134,8 +141,8 @@ class ProbeAwareWorker(ThreadWorker):
         if length is None:
             # Chunked: Django does not read bodies of unknown length, and browsers do not send them.
             self.refuse(conn, HTTPStatus.LENGTH_REQUIRED)
-        elif self.is_upload(request):
-            self.submit_upload(conn)
+        elif limit := self.upload_limit(request):
+            self.submit_upload(conn, limit)
         elif length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             self.refuse(conn, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         else:
@@ -144,8 +151,9 @@ class ProbeAwareWorker(ThreadWorker):
             if request._expected_100_continue and len(arrival.data) < arrival.size:  # noqa: SLF001  # gunicorn has no public name for it
                 self.send(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def is_upload(self, request: Any) -> bool:
-        return bool(request.method == "POST" and request.path in self.upload_paths)
+    def upload_limit(self, request: Any) -> int:
+        """How many uploads there may be for this one to begin; 0 if it is none."""
+        return self.upload_paths.get(request.path, 0) if request.method == "POST" else 0
 
     # --- Passing requests to threads -----------------------------------------------------------------------------
     def submit(self, conn: TConn) -> None:
@@ -163,9 +171,9 @@ class ProbeAwareWorker(ThreadWorker):
         members.add(conn)
         self.start(conn, ReceivedRequest(data), pool)
 
-    def submit_upload(self, conn: TConn) -> None:
+    def submit_upload(self, conn: TConn, limit: int) -> None:
         """Django authenticates before it reads the file, so anonymous clients do not occupy these threads."""
-        if len(self.uploading) >= UPLOAD_THREADS:
+        if len(self.uploading) >= limit:
             self.refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE)
             return
         data = self.release(conn)

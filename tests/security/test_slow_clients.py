@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from homerack.web import gunicorn_streams
 from homerack.web.gunicorn_worker import MAX_READING, UPLOAD_THREADS
 from tests.support import forked
 from tests.support.backend import eventually
@@ -20,7 +21,7 @@ from tests.support.forked import ROOT
 from tests.support.web import SESSION_KEY, WebServer
 
 THREADS = 8
-LOGIN, UPLOAD = "/admin/login/", "/admin/ops/backup/upload/"
+LOGIN, UPLOAD, IMPORT = "/admin/login/", "/admin/ops/backup/upload/", "/admin/inventory/devicemodel/import/"
 HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 LIMIT = 1_000_000
 LARGE = 900_000
@@ -212,21 +213,21 @@ def test_400_megabytes_leave_nothing_in_the_temporary_directory(
     assert seen <= set(before)
 
 
-def upload_of(session: str, length: int = 50_000_000) -> bytes:
+def upload_of(session: str, length: int = 50_000_000, page: str = UPLOAD) -> bytes:
     kind = "multipart/form-data; boundary=b"
     # Without a token for forms Django would refuse before it reads any.
     cookie = {"Cookie": f"sessionid={session}; csrftoken={32 * 'a'}"} if session else {}
     part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="f.sql"\r\n\r\n'
-    return head("POST", UPLOAD, Content_Type=kind, Content_Length=length, **cookie) + part
+    return head("POST", page, Content_Type=kind, Content_Length=length, **cookie) + part
 
 
-def test_uploads_use_at_most_two_threads(
+def test_uploads_use_their_own_threads(
     web: WebServer, strangers: Callable[..., list[Stranger]], session: str
 ) -> None:
     first, *_ = strangers(UPLOAD_THREADS, upload_of(session) + bytes(3 * LIMIT))
     time.sleep(0.3)
-    (third,) = strangers(1, upload_of(session))
-    refused = third.answer()
+    (late,) = strangers(1, upload_of(session))
+    refused = late.answer()
     assert refused.startswith("HTTP/1.1 503 ")
     assert "\r\nRetry-After: 10\r\n" in refused
     assert_the_site_answers(web)
@@ -237,6 +238,40 @@ def test_uploads_use_at_most_two_threads(
         return not next_one.answer().startswith("HTTP/1.1 503 ")
 
     eventually(is_free)
+
+
+def test_imports_leave_a_thread_to_uploads_of_backups(
+    web: WebServer, strangers: Callable[..., list[Stranger]], session: str
+) -> None:
+    def is_free() -> bool:
+        (probe,) = strangers(1, upload_of(session, length=2 * LIMIT) + bytes(2 * LIMIT))
+        return not probe.answer().startswith("HTTP/1.1 503 ")
+
+    eventually(is_free)
+    part = upload_of(session, page=IMPORT) + bytes(2 * LIMIT)
+    importing = strangers(UPLOAD_THREADS - 1, part)
+    time.sleep(0.3)
+    (late,) = strangers(1, part)
+    assert late.answer().startswith("HTTP/1.1 503 ")
+    assert is_free()
+    for stranger in importing:
+        stranger.socket.close()
+
+
+def test_slow_upload_ends() -> None:
+    """A byte now and then is not silence, but too little."""
+    server, client = socket.socketpair()
+    with server, client:
+        upload = gunicorn_streams.ReceivedRequest(b"begun", server)
+        client.sendall(bytes(300))
+        assert [len(upload.recv(size)) for size in (5, 100)] == [5, 100]
+        upload.began -= gunicorn_streams.UPLOAD_GRACE_SECONDS - 10
+        assert len(upload.recv(100)) == 100
+        upload.began -= 50
+        with pytest.raises(TimeoutError, match=r"The client has sent 200 bytes in 1\d\d s\."):
+            upload.recv(100)
+        upload.received = 2_000_000  # twice as fast as necessary
+        assert len(upload.recv(100)) == 100
 
 
 def unnamed_files(web: WebServer) -> list[int]:
