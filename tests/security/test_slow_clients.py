@@ -221,9 +221,7 @@ def upload_of(session: str, length: int = 50_000_000, page: str = UPLOAD) -> byt
     return head("POST", page, Content_Type=kind, Content_Length=length, **cookie) + part
 
 
-def test_uploads_use_their_own_threads(
-    web: WebServer, strangers: Callable[..., list[Stranger]], session: str
-) -> None:
+def test_uploads_use_their_own_threads(web: WebServer, strangers: Callable[..., list[Stranger]], session: str) -> None:
     first, *_ = strangers(UPLOAD_THREADS, upload_of(session) + bytes(3 * LIMIT))
     time.sleep(0.3)
     (late,) = strangers(1, upload_of(session))
