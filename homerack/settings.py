@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "csp",
     "homerack.apps.SchedulesConfig",
     "homerack",
+    "homerack.history",
     "homerack.accounts",
     "homerack.inventory",
     "ops",
@@ -66,6 +67,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "homerack.history.middleware.change_set_middleware",
     "axes.middleware.AxesMiddleware",
     "homerack.web.error_pages.explain_refused_methods",
 ]

@@ -1,5 +1,6 @@
 """Users, who sign in with their e-mail address."""
 
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -10,11 +11,15 @@ from django.db.models import CharField, Value
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from homerack.history.tracking import State, TrackedModel, TrackedQuerySet
 from homerack.ordering import Alphabetical
 
 
 class UserManager(BaseUserManager["User"]):
     """Creates users. E-mail addresses are compared without regard to case."""
+
+    def get_queryset(self) -> TrackedQuerySet["User"]:
+        return TrackedQuerySet(self.model, using=self._db)
 
     def get_by_natural_key(self, username: str | None) -> "User":
         """The user with this address, which is compared as in the table's unique constraint."""
@@ -32,7 +37,7 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, **fields, is_staff=True, is_superuser=True)
 
 
-class User(AbstractBaseUser, PermissionsMixin):
+class User(TrackedModel, AbstractBaseUser, PermissionsMixin):
     """A user. Permissions come from groups; `is_staff` gives access to the admin."""
 
     email = models.EmailField("e-mail address", max_length=255, unique=True)
@@ -44,11 +49,15 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     objects: ClassVar[UserManager] = UserManager()
 
+    untracked_fields = ("password", "last_login")
+    extra_history_fields: ClassVar = {"group_names": models.JSONField("groups", default=list)}
+
     EMAIL_FIELD = "email"
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     class Meta:
+        base_manager_name = "objects"
         ordering = (Alphabetical("email"), "pk")
         constraints = (
             models.UniqueConstraint(
@@ -60,6 +69,15 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.email
+
+    @classmethod
+    def extra_states(cls, keys: Collection[Any], *, using: str) -> dict[Any, State]:
+        """The groups of users by name: a group that was deleted has no number."""
+        states: dict[Any, State] = {key: {"group_names": []} for key in keys}
+        pairs = cls.groups.through._default_manager.using(using).filter(user__in=keys)
+        for key, name in pairs.order_by("group__name").values_list("user_id", "group__name"):
+            states[key]["group_names"].append(name)
+        return states
 
     def get_full_name(self) -> str:
         return self.full_name

@@ -3,7 +3,9 @@
 The rules are `clean()` methods, and `save()` runs them. They are not database constraints, because rows of legacy
 files may break them and must still be migrated without loss. For the same reason a rule checks only changed fields: a
 row that breaks a rule can be renamed, and is shown as a warning, but no change may break a rule. `QuerySet.update()`
-goes straight to the database and runs no rules, as everywhere in Django.
+runs no rules, as everywhere in Django.
+
+`homerack.history` records what is written, by all of these ways.
 """
 
 import math
@@ -12,6 +14,9 @@ from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import models, router, transaction
+
+from homerack.history.change_sets import any_change_set
+from homerack.history.tracking import TrackedModel, TrackedQuerySet
 
 ModelT = TypeVar("ModelT", bound=models.Model)
 
@@ -26,21 +31,21 @@ def validate_not_negative(value: float) -> None:
         raise ValidationError("Enter 0 or a greater number.", code="not_negative")
 
 
-class ValidatedQuerySet(models.QuerySet[ModelT]):
+class ValidatedQuerySet(TrackedQuerySet[ModelT]):
     """Bulk methods save row by row, so that each row is validated against those before it."""
 
     def bulk_create(self, objs: Iterable[ModelT], batch_size: int | None = None, **options: Any) -> list[ModelT]:  # type: ignore[override]  # noqa: ARG002
         if options:
             raise TypeError(f"Rows that are validated cannot be created with {', '.join(sorted(options))}.")
         rows = list(objs)
-        with transaction.atomic(using=self.db):
+        with transaction.atomic(using=self.db), any_change_set():
             for row in rows:
                 row.save(using=self.db, force_insert=True)
         return rows
 
     def bulk_update(self, objs: Iterable[ModelT], fields: Iterable[str], batch_size: int | None = None) -> int:  # noqa: ARG002
         rows, names = list(objs), list(fields)
-        with transaction.atomic(using=self.db):
+        with transaction.atomic(using=self.db), any_change_set():
             for row in rows:
                 row.save(using=self.db, update_fields=names)
         return len(rows)
@@ -49,7 +54,7 @@ class ValidatedQuerySet(models.QuerySet[ModelT]):
 ValidatedManager = models.Manager.from_queryset(ValidatedQuerySet)
 
 
-class ValidatedModel(models.Model):
+class ValidatedModel(TrackedModel):
     """A row that is validated when it is saved."""
 
     validated_by_formset = False

@@ -28,6 +28,7 @@ class Cable(LegacyFields):
     )
 
     class Meta:
+        base_manager_name = "objects"
         db_table = "connections"
         ordering = (Alphabetical("from_device__custom_name"), Alphabetical("from_port").asc(nulls_last=True), "pk")
 

@@ -51,6 +51,7 @@ class DeviceType(LegacyFields):
     updated_at = models.DateTimeField("changed", auto_now=True, null=True)
 
     class Meta:
+        base_manager_name = "objects"
         db_table = "device_types"
         ordering = (Alphabetical("name"), "pk")
         verbose_name = "device type"
@@ -71,6 +72,7 @@ class Brand(LegacyFields):
     updated_at = models.DateTimeField("changed", auto_now=True, null=True)
 
     class Meta:
+        base_manager_name = "objects"
         db_table = "brands"
         ordering = (Alphabetical("name"), "pk")
 
@@ -110,6 +112,7 @@ class DeviceModel(LegacyFields):
     last_updated = models.DateTimeField("changed", auto_now=True, null=True)
 
     class Meta:
+        base_manager_name = "objects"
         db_table = "models"
         ordering = (
             Alphabetical("brand__name"),

@@ -25,6 +25,7 @@ class Device(LegacyFields):
     serial_number = models.CharField("serial number", null=True, blank=True)
 
     class Meta:
+        base_manager_name = "objects"
         db_table = "devices"
         ordering = (Alphabetical("custom_name"), "pk")
         indexes = (models.Index(Alphabetical("custom_name"), "id", name="devices_in_order"),)

@@ -41,6 +41,7 @@ class RackPosition(ValidatedModel):
     )
 
     class Meta:
+        base_manager_name = "objects"
         db_table = "rack_positions"
         ordering = ("rack", "-start_u", "pk")
         verbose_name = "rack position"

@@ -61,6 +61,7 @@ class Rack(LegacyFields):
     max_inlet_temp_c = models.FloatField("maximum inlet temperature (°C)", default=27.0, null=True, blank=True)
 
     class Meta:
+        base_manager_name = "objects"
         db_table = "racks"
         ordering = (Alphabetical("name"), "pk")
 
