@@ -19,7 +19,7 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_protect
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from homerack.inventory.imports.device_types.planning import describe, import_device_types, plan_device_types
+from homerack.inventory.imports.device_types.planning import import_device_types, plan_device_types
 from homerack.inventory.imports.device_types.reading import Found, SourceFile, read_device_types
 from homerack.inventory.imports.device_types.sources import files_of
 from homerack.inventory.imports.plan import ImportRefused, Plan, PlanChanged, PlannedRow
@@ -78,7 +78,7 @@ class Upload:
     results: list[Found | Refused]
     device_type: DeviceType | None
 
-    def sign(self, user: Any, plan: Plan) -> str:
+    def sign(self, user: Any, plan: Plan[PlannedRow]) -> str:
         value = {
             "found": [dataclasses.asdict(each) for each in self.results if isinstance(each, Found)],
             "refused": [dataclasses.asdict(each) for each in self.results if isinstance(each, Refused)],
@@ -141,7 +141,7 @@ class ImportPage:
         except ImportRefused as error:
             messages.error(self.request, f"Nothing was imported. {error}")
             return self.show_plan(upload)
-        done = describe(plan, overwrite=overwrite)
+        done = plan.describe(changed=overwrite)
         messages.success(self.request, f"Imported {done}." if done else "Nothing was imported.")
         return HttpResponseRedirect(reverse("admin:inventory_devicemodel_changelist"))
 

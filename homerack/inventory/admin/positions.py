@@ -13,7 +13,7 @@ from unfold.forms import PaginationInlineFormSet
 from homerack.inventory.admin.base import InventoryForm, InventoryInline, number
 from homerack.inventory.models import Device, Rack, RackPosition
 from homerack.inventory.models.base import lock
-from homerack.inventory.models.positions import FIELDS, with_sizes
+from homerack.inventory.models.positions import FIELDS, locked_message, with_sizes
 from homerack.inventory.placement import find_placement_errors
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ class RackLayoutFormSet(FormSet):
         """The fields and messages of the rules that `position` breaks next to `others`, as they will be saved."""
         stored = position.stored_values()
         if stored.get("locked") and position.locked:
-            return [
-                ("start_u", f"{position.device} is locked at U{stored['start_u']}. Unlock it, save, and then move it.")
-            ]
+            return [("start_u", locked_message(position.device, stored["start_u"]))]
         if any(other.device == position.device for other in others):
             return [("device", f"{position.device} is listed twice.")]
         in_other_racks = RackPosition.objects.filter(device=position.device).exclude(rack=self.instance.pk)

@@ -1,13 +1,15 @@
 """An import in two steps: a plan that shows what will change, and one transaction that does it.
 
-A kind of import makes a `PlannedRow` of each row, in the order in which they are saved: first what others refer to.
-The rows' own rules decide what is refused, so that a file obeys those of a form.
+A kind of import plans its rows in the order in which they are saved: first what others refer to. The rows' own rules
+decide what is refused, so that a file obeys those of a form. Device types are `PlannedRow`s, which are saved one by
+one; spreadsheets have rows of their own (`homerack.inventory.spreadsheets`), which are checked and written in sets.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from django.core.exceptions import NON_FIELD_ERRORS, FieldDoesNotExist, ValidationError
 from django.db import IntegrityError, models, transaction
@@ -30,7 +32,7 @@ class ImportRefused(Exception):
 class PlanChanged(Exception):
     """Nothing was imported: the plan differs from the one that the user has seen. `plan` is the new one."""
 
-    def __init__(self, plan: "Plan") -> None:
+    def __init__(self, plan: "Plan[Any]") -> None:
         super().__init__("The inventory has changed since the plan was shown.")
         self.plan = plan
 
@@ -47,6 +49,26 @@ class Change:
         return f"{self.field} {self.old} → {self.new}"
 
 
+class Row(Protocol):
+    """A row of a plan. `changed`, by the names of fields, is empty for a new row, and for one that stays as it is."""
+
+    @property
+    def model(self) -> type[models.Model]: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def is_new(self) -> bool: ...
+    @property
+    def changed(self) -> Mapping[str, Change]: ...
+
+
+RowT = TypeVar("RowT", bound=Row)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlannedRow:
     """`instance` has the new values, and is not saved yet. `source` and `line` are where they come from."""
@@ -57,32 +79,55 @@ class PlannedRow:
     line: int
     is_new: bool
     changed: Mapping[str, Change]
-    """By the names of fields; empty for a new row, and for one that stays as it is."""
+
+    @property
+    def model(self) -> type[models.Model]:
+        return type(self.instance)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What an import does, in the order in which it does it."""
+class Plan(Generic[RowT]):
+    """What an import does, in the order in which it does it.
 
-    rows: tuple[PlannedRow, ...]
+    `sources` says how each file was read. `change_set` is the key of what was written in the history.
+    """
+
+    rows: Sequence[RowT]
     refused: tuple[Refused, ...]
+    sources: tuple[str, ...] = ()
+    change_set: int | None = None
 
-    def new(self, model: type[models.Model]) -> list[PlannedRow]:
-        return [row for row in self.rows if row.is_new and isinstance(row.instance, model)]
+    def new(self, model: type[models.Model]) -> list[RowT]:
+        return [row for row in self.rows if row.is_new and row.model is model]
 
     @property
-    def changed(self) -> list[PlannedRow]:
+    def changed(self) -> list[RowT]:
         return [row for row in self.rows if row.changed]
 
     @property
-    def unchanged(self) -> list[PlannedRow]:
+    def unchanged(self) -> list[RowT]:
         return [row for row in self.rows if not row.is_new and not row.changed]
 
     @property
     def digest(self) -> str:
         """Equal for plans that do the same."""
-        lines = (f"{row.is_new} {row.label!r} {[str(change) for change in row.changed.values()]}" for row in self.rows)
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        digest = hashlib.sha256()
+        for row in self.rows:
+            digest.update(f"{row.is_new} {row.label!r} {[str(change) for change in row.changed.values()]}\n".encode())
+        return digest.hexdigest()
+
+    def describe(self, *, changed: bool = True) -> str:
+        """``2 new racks, 9 new devices and 1 changed device``: what is added or changed. Empty if nothing is."""
+        counted = Counter((row.model, row.is_new) for row in self.rows if row.is_new or (changed and row.changed))
+        parts = [
+            f"{number} {'new' if is_new else 'changed'} {count_name(model, number)}"
+            for (model, is_new), number in sorted(counted.items(), key=lambda each: not each[0][1])
+        ]
+        return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+
+
+def count_name(model: type[models.Model], number: int) -> str:
+    return str(model._meta.verbose_name if number == 1 else model._meta.verbose_name_plural)
 
 
 def fill(instance: ValidatedModel, values: Mapping[str, Any]) -> dict[str, Change]:
@@ -145,7 +190,7 @@ def label_of(instance: models.Model, name: str) -> str:
         return name
 
 
-def carry_out(plan: Plan, *, overwrite: bool) -> None:
+def carry_out(plan: Plan[PlannedRow], *, overwrite: bool) -> None:
     """Save the new rows, and with `overwrite` the changed ones: all, or none.
 
     Raises ImportRefused if a rule is broken meanwhile, by a row that another user has saved since the plan was made.

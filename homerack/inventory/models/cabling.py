@@ -9,6 +9,8 @@ from homerack.inventory.models.choices import CableType, RoutingPath
 from homerack.inventory.models.devices import Device
 from homerack.ordering import Alphabetical
 
+TWO_PORTS = "A cable from a device to itself needs two different ports."
+
 
 class Cable(LegacyFields):
     """One cable. A port takes one; ports without a name are not looked at."""
@@ -42,7 +44,7 @@ class Cable(LegacyFields):
         if not hasattr(self, "from_device") or not hasattr(self, "to_device"):
             return  # said at the field already
         if self.from_device == self.to_device and same_port(self.from_port, self.to_port):
-            raise ValidationError({"to_port": "A cable from a device to itself needs two different ports."})
+            raise ValidationError({"to_port": TWO_PORTS})
         self.refuse_taken_ports()
 
     def refuse_taken_ports(self) -> None:
@@ -51,7 +53,7 @@ class Cable(LegacyFields):
         for side in ("from", "to"):
             device, port = getattr(self, f"{side}_device"), getattr(self, f"{side}_port")
             if changed & {f"{side}_device", f"{side}_port"} and (other := self.find_at(device, port)):
-                errors[f"{side}_port"] = f"{device} has a cable in {port} already: {other}."
+                errors[f"{side}_port"] = taken_message(device, port, other)
         if errors:
             raise ValidationError(errors)
 
@@ -67,9 +69,13 @@ class Cable(LegacyFields):
         lock(Device.objects.filter(pk__in={self.from_device_id, self.to_device_id}))
 
 
+def taken_message(device: object, port: str | None, other: object) -> str:
+    return f"{device} has a cable in {port} already: {other}."
+
+
 def same_port(one: str | None, other: str | None) -> bool:
     return (one or "").casefold() == (other or "").casefold()
 
 
-def describe_end(device: Device, port: str | None) -> str:
+def describe_end(device: object, port: str | None) -> str:
     return f"{device} · {port}" if port else str(device)

@@ -1,5 +1,6 @@
 """The catalogue: types of devices, brands and their models."""
 
+import datetime as dt
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -31,6 +32,11 @@ def validate_ports(value: Any) -> None:
         isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in value.values()
     ):
         raise ValidationError('Enter port types and counts, such as {"gigabit_ethernet": 48}.', code="ports")
+
+
+def require_later_end(released: dt.date | None, end: dt.date | None) -> None:
+    if released and end and end < released:
+        raise ValidationError({"end_of_life": "The end of life must not be before the release."})
 
 
 class DeviceType(LegacyFields):
@@ -142,8 +148,7 @@ class DeviceModel(LegacyFields):
         fields = {found: field for found, field in SIZE_FIELDS.items() if field not in self.invalid_fields}
         validate_placements(self, fields)
         self._refuse_duplicate_without_variant()
-        if self.release_date and self.end_of_life and self.end_of_life < self.release_date:
-            raise ValidationError({"end_of_life": "The end of life must not be before the release."})
+        require_later_end(self.release_date, self.end_of_life)
 
     def _refuse_duplicate_without_variant(self) -> None:
         """NULLs differ from one another in SQL, so the constraint lets two models without a variant pass."""

@@ -70,8 +70,7 @@ class RackPosition(ValidatedModel):
     def refuse_if_locked(self) -> None:
         stored: dict[str, Any] = self.stored_values()
         if stored.get("locked") and self.locked:
-            message = f"{self.device} is locked at U{stored['start_u']}. Unlock it, save, and then move it."
-            raise ValidationError({"start_u": message})
+            raise ValidationError({"start_u": locked_message(self.device, stored["start_u"])})
 
     def refuse_second_position(self) -> None:
         if self.device._state.adding:
@@ -84,6 +83,10 @@ class RackPosition(ValidatedModel):
     def lock_rows(self) -> None:
         lock(apps.get_model("inventory", "Device").objects.filter(pk=self.device_id))
         lock(apps.get_model("inventory", "Rack").objects.filter(pk=self.rack_id))
+
+
+def locked_message(device: object, start_u: int) -> str:
+    return f"{device} is locked at U{start_u}. Unlock it, save, and then move it."
 
 
 def with_sizes(positions: models.QuerySet[RackPosition]) -> models.QuerySet[RackPosition]:

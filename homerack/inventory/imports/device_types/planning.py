@@ -21,7 +21,7 @@ AIRFLOW = {value.replace("back", "rear").replace("_", "-"): value for value in A
 KNOWN_TYPES = {name: {"slug": slug, "color": color, "description": text} for name, slug, color, text in TYPES}
 
 
-def plan_device_types(results: Iterable[Found | Refused], *, device_type: DeviceType | None = None) -> Plan:
+def plan_device_types(results: Iterable[Found | Refused], *, device_type: DeviceType | None = None) -> Plan[PlannedRow]:
     """The plan for what `read_device_types` has read. New models get `device_type`, or the type that was guessed.
 
     A model is in the catalogue if there is one whose brand and name are the same, in upper or lower case. Its type is
@@ -40,7 +40,7 @@ def import_device_types(
     device_type: DeviceType | None = None,
     overwrite: bool = False,
     seen: str | None = None,
-) -> Plan:
+) -> Plan[PlannedRow]:
     """Plan and carry out in one transaction; returns what was done. With `overwrite`, models that differ are changed.
 
     `seen` is the digest of the plan that the user has seen; PlanChanged is raised if there is another one by now.
@@ -52,19 +52,6 @@ def import_device_types(
             raise PlanChanged(plan)
         carry_out(plan, overwrite=overwrite)
     return plan
-
-
-def describe(plan: Plan, *, overwrite: bool) -> str:
-    """``9 new device types, 28 new brands and 810 new models``: what is added or changed. Empty if nothing is."""
-    new = [(len(plan.new(model)), model._meta) for model in (DeviceType, Brand, DeviceModel)]
-    parts = [f"{number} new {count_name(options, number)}" for number, options in new if number]
-    if overwrite and plan.changed:
-        parts.append(f"{len(plan.changed)} changed {count_name(DeviceModel._meta, len(plan.changed))}")
-    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
-
-
-def count_name(options: Any, number: int) -> str:
-    return str(options.verbose_name if number == 1 else options.verbose_name_plural)
 
 
 def summarize(row: PlannedRow) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from homerack.inventory.imports.device_types.planning import (
-    describe,
     find_type,
     import_device_types,
     plan_device_types,
@@ -17,7 +16,7 @@ from homerack.inventory.imports.device_types.planning import (
 )
 from homerack.inventory.imports.device_types.reading import read_device_types
 from homerack.inventory.imports.device_types.sources import files_in
-from homerack.inventory.imports.plan import ImportRefused, Plan
+from homerack.inventory.imports.plan import ImportRefused, Plan, PlannedRow
 from homerack.inventory.models import DeviceModel, DeviceType
 
 EXAMPLES = """\
@@ -69,7 +68,7 @@ def require_type(name: str) -> DeviceType:
     raise CommandError(f"There is no device type {name!r}. Nothing was imported. The device types are: {known}.")
 
 
-def report(plan: Plan, *, dry_run: bool, overwrite: bool) -> Iterator[str]:
+def report(plan: Plan[PlannedRow], *, dry_run: bool, overwrite: bool) -> Iterator[str]:
     if dry_run:
         for row in plan.new(DeviceModel):
             yield f"+ {row.label} ({summarize(row)})"
@@ -81,5 +80,5 @@ def report(plan: Plan, *, dry_run: bool, overwrite: bool) -> Iterator[str]:
         yield f"In the catalogue already: {len(plan.unchanged)}."
     if plan.changed and not overwrite:
         yield f"With other values in the catalogue, which are kept: {len(plan.changed)} (--overwrite replaces them)."
-    done = describe(plan, overwrite=overwrite) or "nothing"
+    done = plan.describe(changed=overwrite) or "nothing"
     yield f"Would import {done}." if dry_run else f"Imported {done}."
