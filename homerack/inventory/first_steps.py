@@ -7,18 +7,23 @@ from django.db import connection
 from django.urls import reverse
 
 from homerack.inventory.demo.catalogue import BRANDS
+from homerack.inventory.imports.device_types.planning import NEEDED
 from homerack.inventory.models import Brand, Device, Rack, RackPosition
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """`url` leads to where it is done; it is empty for users who may not, and before other steps are done."""
+    """`url` leads to where it is done; it is empty for users who may not, and before other steps are done.
+
+    `import_url` leads to the import of models, for users who may import.
+    """
 
     title: str
     text: str
     label: str
     url: str
     is_done: bool
+    import_url: str = ""
 
 
 class Inventory(NamedTuple):
@@ -38,6 +43,7 @@ def first_steps(user: Any, inventory: Inventory | None = None) -> list[Step]:
     is_placed, has_rack, device, _ = inventory or read_inventory()
     if is_placed:
         return []
+    may_import = user.has_perms(NEEDED)
     may_place = has_rack and may["rackposition"] and user.has_perm("inventory.change_device")
     return [
         Step(
@@ -49,10 +55,12 @@ def first_steps(user: Any, inventory: Inventory | None = None) -> list[Step]:
         ),
         Step(
             title="Add a device",
-            text="Type its brand and its model; HomeRack adds them to the catalogue.",
+            text="Type its brand and its model; HomeRack adds them to the catalogue."
+            + may_import * " Or import the models of your brands from NetBox's public library first.",
             label="Add a device",
             url=reverse("admin:inventory_device_add") if may["device"] else "",
             is_done=device is not None,
+            import_url=reverse("admin:inventory_devicemodel_import") if may_import else "",
         ),
         Step(
             title="Place it in the rack",

@@ -1,9 +1,12 @@
-"""Names of devices: numbered ones, and what tells two devices of one name apart."""
+"""Names: numbered ones of devices, what tells two devices of one name apart, and short names of the catalogue."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from itertools import chain, count
+from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
+from django.utils.text import slugify
 
 from homerack.inventory.models import Device, RackPosition
 from homerack.ordering import Alphabetical, alphabetical_key
@@ -88,3 +91,12 @@ def others_of_the_name() -> QuerySet[Device]:
     """For `Exists` in a query of devices: the other devices of the same name. It uses the index of their order."""
     named = Device.objects.order_by().annotate(key=Alphabetical("custom_name"))
     return named.filter(key=Alphabetical(OuterRef("custom_name"))).exclude(pk=OuterRef("pk"))
+
+
+def free_slug(kind: type[Any], name: str, taken: Container[str]) -> str:
+    """A short name for `name` that is not `taken`. Names in other scripts than the Latin one have none of their own."""
+    limit: int = kind._meta.get_field("slug").max_length
+    base = slugify(name) or str(kind._meta.model_name)
+    endings = chain([""], (f"-{number}" for number in count(2)))
+    slugs = (base[: limit - len(ending)] + ending for ending in endings)
+    return next(slug for slug in slugs if slug not in taken)

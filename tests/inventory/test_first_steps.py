@@ -56,6 +56,13 @@ def test_dashboard_and_empty_lists_show_them(editor_client: Client) -> None:
         assert HEADING not in page(editor_client, path), path
 
 
+def test_import_of_models_is_offered_until_there_is_a_device(editor_client: Client) -> None:
+    link = 'href="/admin/inventory/devicemodel/import/">Import device types…</a>'
+    assert link in page(editor_client, "/admin/")
+    make_device()
+    assert link not in page(editor_client, "/admin/")
+
+
 def test_they_come_first_on_the_dashboard(admin_client: Client) -> None:
     shown = page(admin_client, "/admin/")
     assert shown.index(HEADING) < shown.index("dash-summary")

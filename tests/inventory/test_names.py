@@ -5,8 +5,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from homerack.inventory.models import Device
-from homerack.inventory.names import next_name, numbered_names, same_names
+from homerack.inventory.models import Brand, Device, DeviceType
+from homerack.inventory.names import free_slug, next_name, numbered_names, same_names
 from tests.inventory.factories import connect, make_device, make_model, make_rack, place
 
 pytestmark = pytest.mark.django_db
@@ -116,3 +116,12 @@ class TestWarnings:
         assert "2 devices are named nas: Main rack, U5; not in a rack." in answer.content.decode()
         device.refresh_from_db()
         assert device.custom_name == "nas"
+
+
+def test_short_names_are_free_and_fit() -> None:
+    assert free_slug(Brand, "Acme & Sons", set()) == "acme-sons"
+    assert free_slug(Brand, "Acme & Sons", {"acme-sons", "acme-sons-2"}) == "acme-sons-3"
+    assert free_slug(DeviceType, "日本", {"devicetype"}) == "devicetype-2"
+    long = "x" * 100
+    assert free_slug(DeviceType, long + "y", {long}) == "x" * 98 + "-2"
+    assert free_slug(Brand, long * 3, set()) == "x" * 200

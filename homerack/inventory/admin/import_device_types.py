@@ -19,7 +19,7 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_protect
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from homerack.inventory.imports.device_types.planning import import_device_types, plan_device_types
+from homerack.inventory.imports.device_types.planning import NEEDED, import_device_types, plan_device_types
 from homerack.inventory.imports.device_types.reading import Found, SourceFile, read_device_types
 from homerack.inventory.imports.device_types.sources import files_of
 from homerack.inventory.imports.plan import ImportRefused, Plan, PlanChanged, PlannedRow
@@ -27,7 +27,6 @@ from homerack.inventory.imports.refusals import Refused
 from homerack.inventory.models import Brand, DeviceModel, DeviceType
 from homerack.uploads import FilesInMemory
 
-NEEDED = ("inventory.add_brand", "inventory.add_devicemodel", "inventory.add_devicetype")
 MAX_UPLOAD = 20_000_000
 """Bytes of all files of a form."""
 

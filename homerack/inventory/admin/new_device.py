@@ -14,14 +14,13 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import slugify
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from homerack.autocomplete import SafeAutocompleteSelect
 from homerack.inventory.admin.base import InventoryForm
 from homerack.inventory.models import Brand, Device, DeviceModel, DeviceType, Rack, RackPosition
 from homerack.inventory.models.positions import FIELDS, find_violations, raise_placement_errors
-from homerack.inventory.names import numbered_names
+from homerack.inventory.names import free_slug, numbered_names
 from homerack.inventory.placement import MAX_HEIGHT_U
 
 NamedT = TypeVar("NamedT", bound=Brand | DeviceType)
@@ -132,7 +131,7 @@ class NewDeviceForm(InventoryForm[Device]):
         found: list[NamedT] = list(kind.objects.filter(name__iexact=name)) if name else []  # type: ignore[arg-type]
         if found:
             return min(found, key=lambda row: row.name != name)
-        row = kind(name=name, slug=free_slug(kind, name))
+        row = kind(name=name, slug=free_slug(kind, name, {*kind.objects.values_list("slug", flat=True)}))
         if name and self.may_add(row, field, name):
             self.check(row, {"name": field, "slug": field})
         return row
@@ -276,12 +275,3 @@ def labelled(text: str) -> Q:
     for index in range(1, len(parts)):
         wanted |= Q(name__iexact=", ".join(parts[:index]), variant__iexact=", ".join(parts[index:]))
     return wanted
-
-
-def free_slug(kind: type[NamedT], name: str) -> str:
-    """A short name that no other row has. Names in other scripts than the Latin one have none of their own."""
-    limit = kind._meta.get_field("slug").max_length or 100
-    base = slugify(name)[: limit - 4] or str(kind._meta.model_name)
-    taken = set(kind.objects.filter(slug__startswith=base).values_list("slug", flat=True))
-    numbered = (f"{base}-{number}" for number in range(2, len(taken) + 3))
-    return next(slug for slug in (base, *numbered) if slug not in taken)

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any, Generic, TypeVar, cast
 
 from django.db import transaction
-from django.utils.text import slugify
 
 from homerack.inventory.demo.catalogue import TYPES
 from homerack.inventory.imports.device_types.reading import Found
@@ -12,11 +11,15 @@ from homerack.inventory.imports.plan import Plan, PlanChanged, PlannedRow, carry
 from homerack.inventory.imports.refusals import Refused
 from homerack.inventory.models import Brand, DeviceModel, DeviceType
 from homerack.inventory.models.choices import Airflow
+from homerack.inventory.names import free_slug
 
 NamedT = TypeVar("NamedT", bound=Brand | DeviceType)
 
 AIRFLOW = {value.replace("back", "rear").replace("_", "-"): value for value in Airflow.values}
 """From NetBox's values to those of the inventory: ``front-to-rear`` is ``front_to_back``."""
+
+NEEDED = ("inventory.add_brand", "inventory.add_devicemodel", "inventory.add_devicetype")
+"""The permissions of users who may import."""
 
 KNOWN_TYPES = {name: {"slug": slug, "color": color, "description": text} for name, slug, color, text in TYPES}
 
@@ -87,11 +90,7 @@ class NamedRows(Generic[NamedT]):
 
     def make(self, name: str, **values: Any) -> NamedT:
         """A new row, which is no part of the plan yet."""
-        base = slugify(name)[:90] or str(self.model._meta.model_name)
-        free = next(
-            slug for slug in (base, *(f"{base}-{n}" for n in range(2, len(self.slugs) + 3))) if slug not in self.slugs
-        )
-        return self.model(**{"name": name, "slug": free, **values})
+        return self.model(**{"name": name, "slug": free_slug(self.model, name, self.slugs), **values})
 
     def keep(self, row: NamedT, found: Found) -> None:
         """Add `row` to the plan, if it is new."""

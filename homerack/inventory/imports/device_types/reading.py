@@ -198,11 +198,18 @@ class DocumentReader:
         lists = {section: self.items(fields, section) for section in PORTS}
         sockets = {section: self.count(ports) for section, ports in lists.items()}
         model, height = self.name(fields, "model"), self.height(fields, is_child=role == "child")
-        description = self.description(fields)
+        manufacturer, description = self.name(fields, "manufacturer"), self.description(fields)
+        guessed = guess_type(
+            manufacturer=manufacturer,
+            model=model,
+            description=description or "",
+            sockets=sockets,
+            height_u=height,
+        )
         found = Found(
             source=self.source,
             line=fields.line,
-            manufacturer=self.name(fields, "manufacturer"),
+            manufacturer=manufacturer,
             model=model,
             part_number=self.text(fields, "part_number", MAX_PART_NUMBER),
             height_u=height,
@@ -211,7 +218,7 @@ class DocumentReader:
             airflow=self.choice(fields, "airflow", AIRFLOWS),
             ports={PORTS[section] + kind: number for section in PORTS for kind, number in sockets[section].items()},
             description=description,
-            guessed_type=guess_type(model=model, description=description or "", sockets=sockets, height_u=height),
+            guessed_type=guessed,
         )
         return self.first_faults() or [found]
 
