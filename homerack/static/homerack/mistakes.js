@@ -1,4 +1,5 @@
-// A form that was not saved: focus the first field with a mistake, and let the links above the form open its place.
+// A form that was not saved, on any page: focus the first field with a mistake, and let the links above the form open its
+// place.
 "use strict";
 
 (() => {
@@ -41,7 +42,7 @@
       for (const name of ["aria-invalid", "aria-describedby"])
         if (field.hasAttribute(name)) box.setAttribute(name, field.getAttribute(name));
     }
-    const links = document.querySelectorAll("#mistakes a");
+    const links = document.querySelectorAll(".mistakes a");
     for (const link of links)
       link.addEventListener("click", (event) => {
         const target = document.getElementById(link.hash.slice(1));
@@ -53,6 +54,7 @@
     if (first) go(first);
   };
 
-  // Alpine shows the page, and jQuery then runs what makes select2's boxes, before this.
-  addEventListener("load", () => django.jQuery(start));
+  // Alpine shows the page, and jQuery then runs what makes select2's boxes, before this. Pages without such boxes have no
+  // jQuery.
+  addEventListener("load", () => (window.django?.jQuery ?? setTimeout)(start));
 })();
