@@ -321,12 +321,26 @@ UNFOLD = {
     ],
     "SCRIPTS": [
         lambda _request: static("homerack/frame.js"),
+        lambda _request: static("homerack/mistakes.js"),
+        lambda _request: static("homerack/palette.js"),
         lambda _request: static("ops/copy-command.js"),
     ],
     # The site has no pages but the admin's.
     "SITE_URL": None,
     "DASHBOARD_CALLBACK": "ops.admin.dashboard.context.add_dashboard",
-    "SIDEBAR": {"show_search": True, "navigation": navigation.SECTIONS},
+    "SIDEBAR": {"show_search": True, "command_search": True, "navigation": navigation.SECTIONS},
+    # The lists whose rows the search of the sidebar finds, in this order.
+    "COMMAND": {
+        "search_models": (
+            "inventory.device",
+            "inventory.rack",
+            "inventory.devicemodel",
+            "inventory.brand",
+            "inventory.devicetype",
+            "inventory.cable",
+            "accounts.user",
+        )
+    },
 }
 LOG_LEVEL = env.get_choice("LOG_LEVEL", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
 LOGGING = {

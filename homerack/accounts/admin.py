@@ -26,6 +26,7 @@ from homerack.accounts.reporting import with_email
 from homerack.accounts.rights import grantable_groups, grantable_permissions, may_manage
 from homerack.autocomplete import SafeAutocompletes
 from homerack.ordering import alphabetical_key
+from homerack.search import SearchedAdmin
 
 # Makes `ModelAdmin[Group]` legal at run time.
 django_stubs_ext.monkeypatch()
@@ -78,7 +79,7 @@ class EmailUserChangeForm(UserChangeForm):  # type: ignore[misc]
 
 
 @admin.register(User)
-class UserAdmin(SafeAutocompletes, DjangoUserAdmin[User], ModelAdmin[User]):  # type: ignore[type-var]
+class UserAdmin(SafeAutocompletes, SearchedAdmin, DjangoUserAdmin[User], ModelAdmin[User]):  # type: ignore[type-var]
     form = EmailUserChangeForm
     add_form = EmailUserCreationForm
     # The template of Django adds that more can be edited later; this form has everything.
@@ -142,6 +143,9 @@ class UserAdmin(SafeAutocompletes, DjangoUserAdmin[User], ModelAdmin[User]):  # 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """New users get access to the admin, unless the form says otherwise."""
         return {"is_staff": True, **super().get_changeform_initial_data(request)}
+
+    def describe_found(self, row: User) -> str:
+        return " · ".join(part for part in (row.full_name, self.roles(row)) if part)
 
     @display(description="role", label=ROLE_COLORS)
     def roles(self, user: User) -> str:

@@ -12,7 +12,7 @@ from django.urls import Resolver404, resolve
 LINK = re.compile(r"""<a\b[^>]*?\shref="([^"#][^"]*)""")
 MANY = {"admin:ops_run_change": 40, "admin:ops_backup_change": 12, "admin:inventory_rack_change": 4}
 """How many pages of a kind are visited, where one shows too little. A page has the kind of its named address."""
-QUERY_MATTERS = re.compile(r"[?&](state|q|location|page)=")
+QUERY_MATTERS = re.compile(r"[?&](state|q|location|page|copy_of)=")
 
 
 @dataclass

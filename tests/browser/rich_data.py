@@ -68,7 +68,11 @@ def add_lab() -> None:
     # The manager of the models saves and validates row by row.
     QuerySet(Device).bulk_create(Device(custom_name=f"spare-{number:03}", model=model) for number in range(1, DEVICES))
     long = Device.objects.create(custom_name=LONG, model=model, serial_number=LONG.upper(), notes=f"{LONG} " * 4)
-    rack = Rack.objects.create(name=f"Rack {LONG}", location=f"Location {LONG}", max_power_watts=10)
+    kept = {
+        "remote address": f"https://dcim.example/{LONG}",
+        "links": [{"port": "eth0", "speed": None}, {"port": LONG}],
+    }
+    rack = Rack.objects.create(name=f"Rack {LONG}", location=f"Location {LONG}", max_power_watts=10, legacy_fields=kept)
     Rack.objects.create(name="Empty rack", total_height_u=6)
     RackPosition.objects.create(device=long, rack=rack, start_u=1)
     RackPosition.objects.create(device=first, rack=rack, start_u=40)

@@ -25,6 +25,7 @@ SEEDS = (
     "/admin/",
     *(f"/admin/inventory/{model}/add/" for model in ("rack", "device", "brand", "devicetype")),
     "/admin/inventory/device/?q=no-such-device",
+    "/admin/inventory/device/add/?copy_of=1",
     "/admin/ops/backup/?state=suspicious",
     "/admin/password_change/",
     "/health/full/",

@@ -108,7 +108,7 @@ def fill_passwords(page: Page, old: str, new: str, again: str) -> None:
 def look_around(page: Page, width: int) -> None:
     for name in ("Racks", "Backups", "Users"):
         open_sidebar(page, width)
-        page.locator("#nav-filter").focus()
+        page.locator("#palette-open").focus()
         stop_at(page, name)
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", level=1)).to_have_text(name)

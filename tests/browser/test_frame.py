@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Site
+from tests.browser.page_checks import faults_of
 from tests.support.slow import slow_except
 
 pytestmark = [pytest.mark.browser, pytest.mark.parametrize("site", ["sqlite"], indirect=True)]
@@ -213,16 +214,63 @@ def test_sidebar_of_a_phone_closes_after_a_choice_and_outside(site: Site) -> Non
         expect(page.locator("#nav-sidebar")).to_be_hidden()
 
 
-def test_search_of_the_sidebar_opens_a_result_with_enter(site: Site) -> None:
+def test_search_opens_a_result_with_the_keyboard(site: Site) -> None:
+    """From any page, and announced: the field names the chosen result, and the status their number."""
     with site.page() as page:
         site.sign_in(page)
-        search = page.locator("#nav-filter")
-        search.press("Enter")
-        search.press_sequentially("rack")
-        expect(page.locator("#search-results a").first).to_be_visible()
-        search.press("ArrowDown")
-        search.press("Enter")
-        page.wait_for_url("**/inventory/rack/")
+        open_page(page, "/admin/inventory/device/add/")
+        page.keyboard.press("Control+k")
+        field = page.get_by_role("combobox", name="Search everything")
+        expect(field).to_be_focused()
+        page.keyboard.type("nas")
+        options = page.locator("#palette").get_by_role("option")
+        expect(options.first).to_have_attribute("aria-selected", "true")
+        expect(page.locator("#palette-status")).to_contain_text("Choose one with the arrow keys and Enter.")
+        page.keyboard.press("ArrowDown")
+        second = options.nth(1)
+        expect(second).to_have_attribute("aria-selected", "true")
+        expect(options.first).to_have_attribute("aria-selected", "false")
+        expect(field).to_have_attribute("aria-activedescendant", second.get_attribute("id") or "none")
+        expect(field).to_be_focused()
+        address = second.get_attribute("href")
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**{address}")
+
+
+def test_search_closes_with_escape_and_returns_the_focus(site: Site) -> None:
+    with site.page(width=390, height=844) as page:
+        site.sign_in(page)
+        page.get_by_role("button", name="Menu").click()
+        button = page.locator("#palette-open")
+        button.press("Enter")
+        page.keyboard.type("no such thing")
+        expect(page.locator("#palette-status")).to_have_text("Nothing matches “no such thing”.")
+        expect(page.get_by_role("combobox", name="Search everything")).to_have_attribute("aria-expanded", "false")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        page.keyboard.press("Escape")
+        if page.locator("#palette").is_visible():  # a browser empties a field of a search first
+            page.keyboard.press("Escape")
+        expect(page.locator("#palette")).to_be_hidden()
+        expect(button).to_be_focused()
+
+
+def test_enter_does_not_wait_for_the_results(site: Site) -> None:
+    with site.page() as page:
+        site.sign_in(page)
+        page.keyboard.press("Control+k")
+        page.keyboard.insert_text("schedules")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/schedules/")
+
+
+@pytest.mark.slow
+def test_search_has_no_faults(site: Site) -> None:
+    with site.page() as page:
+        site.sign_in(page)
+        page.keyboard.press("Control+k")
+        page.keyboard.type("a")
+        expect(page.locator("#palette").get_by_role("option").first).to_be_visible()
+        assert faults_of(page) == []
 
 
 def test_row_of_a_form_is_removed_and_kept_with_the_keyboard(site: Site) -> None:

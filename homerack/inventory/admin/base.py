@@ -22,6 +22,7 @@ from unfold.widgets import UnfoldBooleanSwitchWidget
 from homerack.autocomplete import SafeAutocompletes, use_stored_rows
 from homerack.inventory.elevation import safe_color
 from homerack.inventory.models import DeviceType
+from homerack.search import SearchedAdmin
 
 ModelT = TypeVar("ModelT", bound=models.Model)
 ParentT = TypeVar("ParentT", bound=models.Model)
@@ -128,7 +129,7 @@ class DeferredJoinPaginator(Paginator):  # type: ignore[type-arg]  # at run time
         return Page(self.object_list.filter(pk__in=keys), number, self)
 
 
-class InventoryAdmin(SafeAutocompletes, ModelAdmin[ModelT]):
+class InventoryAdmin(SafeAutocompletes, SearchedAdmin, ModelAdmin[ModelT]):
     """The settings that all lists and forms of the inventory share."""
 
     form: type[Any] = InventoryForm

@@ -62,6 +62,9 @@ class CableAdmin(InventoryAdmin[Cable]):
         ("Cable", {"fields": ("cable_type", ("calculated_length_m", "routing_path"))}),
     )
 
+    def describe_found(self, row: Cable) -> str:
+        return self.type_label(row)
+
     @admin.display(description="from", ordering="from_device__custom_name")
     def from_end(self, cable: Cable) -> str:
         return describe_end(cable.from_device, cable.from_port)

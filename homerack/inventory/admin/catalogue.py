@@ -30,6 +30,10 @@ def devices_of_models(*, by: str) -> Coalesce:
     return Coalesce(Subquery(summed.values("number")), 0)
 
 
+def count_text(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 @admin.register(DeviceType)
 class DeviceTypeAdmin(InventoryAdmin[DeviceType]):
     list_display = ("label", "description", "models_count", "devices_count")
@@ -42,6 +46,9 @@ class DeviceTypeAdmin(InventoryAdmin[DeviceType]):
         models = count_of(DeviceModel.objects.all(), by="device_type")
         devices = devices_of_models(by="device_type")
         return super().get_queryset(request).annotate(models_count=models, devices_count=devices)
+
+    def describe_found(self, row: DeviceType) -> str:
+        return count_text(self.models_count(row), "model")
 
     @admin.display(description="name", ordering="name")
     def label(self, device_type: DeviceType) -> SafeString | str:
@@ -72,6 +79,9 @@ class BrandAdmin(InventoryAdmin[Brand]):
         devices = devices_of_models(by="brand")
         return super().get_queryset(request).annotate(models_count=models, devices_count=devices)
 
+    def describe_found(self, row: Brand) -> str:
+        return count_text(self.models_count(row), "model")
+
     @admin.display(description="website", ordering="website")
     def link(self, brand: Brand) -> SafeString | str:
         if not brand.website or not brand.website.startswith(("https://", "http://")):
@@ -93,7 +103,7 @@ class DeviceModelAdmin(InventoryAdmin[DeviceModel]):
     list_display = ("brand_name", "name", "variant", "type_label", "height", "devices_count")
     list_before_template = "admin/inventory/first_steps.html"
     list_filter = ("device_type", "width_type", "airflow_pattern", ("brand", admin.RelatedOnlyFieldListFilter))
-    search_fields = ("name", "variant", "part_number", "brand__name", "description")
+    search_fields = ("name", "variant", "part_number", "description", "brand__name", "device_type__name")
     autocomplete_fields = ("brand", "device_type")
     list_display_links = ("name",)
     needed_first = "A model has a brand and a device type. Add these first."
@@ -128,6 +138,9 @@ class DeviceModelAdmin(InventoryAdmin[DeviceModel]):
             path("import/", self.admin_site.admin_view(view), name="inventory_devicemodel_import"),
             *super().get_urls(),
         ]
+
+    def describe_found(self, row: DeviceModel) -> str:
+        return f"{row.device_type} · {self.height(row)} · {count_text(self.devices_count(row), 'device')}"
 
     @admin.display(description="brand", ordering="brand__name")
     def brand_name(self, model: DeviceModel) -> str:

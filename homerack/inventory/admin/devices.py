@@ -126,10 +126,14 @@ class DeviceAdmin(InventoryAdmin[Device]):
     search_fields = (
         "custom_name",
         "serial_number",
-        "model__brand__name",
+        "notes",
         "model__name",
         "model__variant",
-        "notes",
+        "model__part_number",
+        "model__brand__name",
+        "model__device_type__name",
+        "positions__rack__name",
+        "positions__rack__location",
     )
     autocomplete_fields = ("model",)
     readonly_fields = ("dimensions", "ports")
@@ -156,6 +160,10 @@ class DeviceAdmin(InventoryAdmin[Device]):
             .select_related("model__brand", "model__device_type")
             .annotate(cables_count=outgoing + incoming, name_is_shared=Exists(others_of_the_name()))
         )
+
+    def describe_found(self, row: Device) -> str:
+        parts = (row.model.device_type.name, place_of(row) or NOT_MOUNTED, str(row.model), row.serial_number)
+        return " · ".join(part for part in parts if part)
 
     # --- Add devices ------------------------------------------------------------------------------------------------
     def get_urls(self) -> list[URLPattern]:

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from homerack.inventory.admin.base import InventoryAdmin
+from homerack.inventory.admin.base import InventoryAdmin, number
 from homerack.inventory.admin.positions import RackPositionInline
 from homerack.inventory.capacity import Capacity
 from homerack.inventory.models import Device, Rack
@@ -35,7 +35,7 @@ class RackAdmin(InventoryAdmin[Rack]):
         (
             "Cooling",
             {
-                "fields": (("cooling_capacity_btu", "ambient_temp_c", "max_inlet_temp_c"),),
+                "fields": (("cooling_capacity_btu",), ("ambient_temp_c", "max_inlet_temp_c")),
                 "classes": ("collapse",),
             },
         ),
@@ -43,6 +43,9 @@ class RackAdmin(InventoryAdmin[Rack]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Rack]:
         return with_usage(super().get_queryset(request))
+
+    def describe_found(self, row: Rack) -> str:
+        return " · ".join(part for part in (row.location, number(row.total_height_u, "U")) if part)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -84,7 +84,7 @@
   function nameScroller(part) {
     const heading = document.getElementById(part.closest("[aria-labelledby]")?.getAttribute("aria-labelledby"));
     const name = part.closest("#nav-sidebar") ? "Menu" : part.closest("#changelist-filter") ? "Filters"
-      : part.querySelector("#command-results") ? "Search results" : heading?.textContent;
+      : heading?.textContent;
     part.setAttribute("role", "group");
     part.setAttribute("aria-label", (name ?? document.querySelector("h1")?.textContent ?? "Content").trim());
     const watch = new ResizeObserver(() => {
@@ -169,6 +169,7 @@
   function onKey(event) {
     const element = event.target;
     if (event.defaultPrevented || event.isComposing || !(element instanceof Element)) return;
+    if (element.closest("dialog")) return; // it closes itself, and keeps the focus
     const isPlainLink = element.matches('a[href="#"][data-connected]'); // a button in all but name
     if ((event.key === "Enter" || event.key === " ") && (element.dataset.frame === "button" || isPlainLink)) {
       event.preventDefault();
@@ -227,13 +228,13 @@
     if (!isToggle && (!isInside || event.target.closest("a[href]"))) sidebar.close();
   }
 
-  // Until Alpine has started the page is hidden, and a hidden field cannot have the focus that it asks for.
+  // Until Alpine has started the page is hidden, and a hidden field cannot have the focus that it asks for. A field with a
+  // mistake comes first (mistakes.js).
   function begin() {
-    const mistake = document.querySelector('[aria-invalid="true"]');
-    const field = mistake ?? document.querySelector("[autofocus]");
-    if (!field || document.activeElement !== document.body) return;
+    const field = document.querySelector("[autofocus]");
+    if (!field || document.activeElement !== document.body || document.querySelector('[aria-invalid="true"]')) return;
     // After a wrong password the address is there already.
-    const password = !mistake && field.type !== "password" && field.value && field.form?.querySelector('[type="password"]');
+    const password = field.type !== "password" && field.value && field.form?.querySelector('[type="password"]');
     (password || field).focus();
   }
 
@@ -255,18 +256,6 @@
     if (document.documentElement.dataset.alpine) found.filter((element) => handlerOf(element)).forEach(connect);
   }
 
-  // unfold's search in the sidebar looks for list items, which its results are not: the arrow keys do nothing, and Enter
-  // fails.
-  document.addEventListener("alpine:init", () => {
-    const original = window.searchDropdown;
-    if (!original) return;
-    const results = () => document.querySelectorAll("#search-results a");
-    window.searchDropdown = () => ({
-      ...original(),
-      maxItem: () => results().length,
-      selectItem() { results()[Math.max(0, this.currentIndex - 1)]?.click(); },
-    });
-  });
   document.addEventListener("alpine:initialized", () => {
     document.documentElement.dataset.alpine = "ready";
     prepare(document);
