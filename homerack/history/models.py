@@ -38,8 +38,10 @@ class ChangeSet(models.Model):
 
     class Meta:
         ordering = ("-time", "-pk")
-        default_permissions = ("view",)
-        verbose_name = "change"
+        # Who may view rows sees their history.
+        default_permissions = ()
+        verbose_name = "entry of the history"
+        verbose_name_plural = "history"
 
     def __str__(self) -> str:
         who = self.user_name or "no user"

@@ -1,6 +1,6 @@
 """The part of a rack's page above its form: the drawing, the capacities and the warnings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from homerack.inventory.capacity import Capacity
@@ -26,6 +26,13 @@ class RackPage:
 def build_page(rack: Rack, *, link: Callable[[Device], str]) -> RackPage:
     """The page of `rack`; `link` returns the URL of a device's page, or an empty string."""
     positions = rack.placed()
+    return draw_rack(rack, positions, link=link, warnings=rack.warnings(positions))
+
+
+def draw_rack(
+    rack: Rack, positions: Sequence[RackPosition], *, link: Callable[[Device], str], warnings: Sequence[str] = ()
+) -> RackPage:
+    """The page of `rack` with its devices at `positions`, from the top down, now or as they were."""
     mounted = [mount(position, link) for position in positions]
     height = rack.total_height_u or max((position.placement.top_u for position in positions), default=1)
     elevation = Elevation(name=rack.name, height_u=height, devices=())
@@ -36,7 +43,7 @@ def build_page(rack: Rack, *, link: Callable[[Device], str]) -> RackPage:
         types=legend(mounted),
         zero_u=[device for device in mounted if device.height_u == 0],
         unlabelled=[device for device in mounted if device.height_u and (device.height_u < 1 or device not in drawn)],
-        warnings=rack.warnings(positions),
+        warnings=list(warnings),
     )
 
 

@@ -18,13 +18,17 @@ from homerack.web import palette
 
 class HomeRackAdminSite(UnfoldAdminSite):
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        """Also the pages of `ops` and of other packages order their lists, and explain why nothing was saved."""
+        """Also the pages of `ops` and of other packages order their lists, and explain why nothing was saved.
+
+        The button *History* shows what `homerack.history` has recorded.
+        """
         # Forms and admin classes can be imported once all models are.
         from homerack.web.failed_saves import ExplainingAdmin  # noqa: PLC0415
         from homerack.web.ordered_lists import OrderedAdmin  # noqa: PLC0415
+        from homerack.web.row_history import RowHistoryAdmin  # noqa: PLC0415
 
         own = admin_class or ModelAdmin
-        ours = type(own.__name__, (OrderedAdmin, ExplainingAdmin, own), {"__module__": own.__module__})
+        ours = type(own.__name__, (OrderedAdmin, ExplainingAdmin, RowHistoryAdmin, own), {"__module__": own.__module__})
         super().register(model_or_iterable, ours, **options)
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponseBase:  # type: ignore[override]  # as Django's own

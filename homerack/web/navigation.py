@@ -17,6 +17,14 @@ def viewers_of(model: str) -> Callable[[HttpRequest], bool]:
     return is_visible
 
 
+def may_view_history(request: HttpRequest) -> bool:
+    """Of any model."""
+    # Forms can be imported once all models are.
+    from homerack.history.admin.access import viewable_models  # noqa: PLC0415
+
+    return bool(viewable_models(request))
+
+
 def is_page_of_backups(request: HttpRequest) -> bool:
     """Not of pages below the list of backups that have an entry of their own."""
     path, backups = request.path, reverse("admin:ops_backup_changelist")
@@ -42,6 +50,12 @@ SECTIONS: list[dict[str, Any]] = [
             entry("Racks", "dns", "inventory.rack"),
             entry("Devices", "devices_other", "inventory.device"),
             entry("Cables", "cable", "inventory.cable"),
+            {
+                "title": "History",
+                "icon": "manage_history",
+                "link": reverse_lazy("admin:history_changeset_changelist"),
+                "permission": may_view_history,
+            },
         ],
     },
     {

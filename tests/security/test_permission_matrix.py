@@ -23,6 +23,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, path
 
 from homerack.accounts.models import User
+from homerack.history.models import ChangeSet
 from ops.admin import backup_actions, decide
 from ops.admin.run_status import status_link
 from ops.errors import PreconditionFailed
@@ -77,6 +78,10 @@ PAGES = {
     "admin:inventory_device_duplicate": Page(EDIT, EDIT),  # leads to the form to add devices
     "admin:inventory_device_models_of_brand": Page(LOOK, NOBODY),
     "admin:inventory_device_remove_demo": Page(EDIT, EDIT),
+    "admin:inventory_rack_as_of": Page(LOOK, NOBODY),
+    "admin:history_changeset_changelist": Page(LOOK, NOBODY),
+    "admin:history_changeset_change": Page(LOOK, NOBODY),
+    "admin:history_changeset_row": Page(LOOK, NOBODY),
     "admin:ops_backup_make": Page(NOBODY, OPERATE),
     "admin:ops_backup_copy": Page(NOBODY, OPERATE),
     "admin:ops_backup_verify": Page(NOBODY, OPERATE),
@@ -145,6 +150,7 @@ MODELS = {
     "inventory_devicemodel": INVENTORY,
     "inventory_devicetype": INVENTORY,
     "inventory_rack": INVENTORY,
+    "history_changeset": Rights(view=LOOK),
     "ops_backup": Rights(view=WATCH, delete=ADMINISTRATORS),
     "ops_run": Rights(view=WATCH),
     "accounts_user": FOR_ADMINISTRATORS,
@@ -240,12 +246,15 @@ def make_rows() -> dict[str, str]:
     """A value for each argument of an address: the key of a row of each model, and what else there is."""
     device = make_device("one")
     connect(device, make_device("two"))
-    place(device, make_rack())
+    place(device, rack := make_rack())
     User.objects.create_user("target@example.com")
     AccessAttempt.objects.create(username="name:somebody", ip_address="192.0.2.1", failures_since_start=1)
     add_suspicious_backup()
     run = add_run(status="queued", started_at=None, finished_at=None)
     rows = {label: row_of(apps.get_model(*label.rsplit("_", 1))) for label in admin_models()}
+    # Not that of a user, which few may view.
+    rows["history_changeset"] = str(ChangeSet.objects.earliest("pk").pk)
+    rows |= {"kind": "rack", "row_key": str(rack.pk)}
     types = {"content_type_id": str(ContentType.objects.get_for_model(Run).pk), "object_id": str(run.pk)}
     return {**rows, **types, "token": status_link(run, may_undo=False), "url": "nothing-here"}
 

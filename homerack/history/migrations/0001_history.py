@@ -27,9 +27,10 @@ class Migration(migrations.Migration):
                 ('user', models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='user')),
             ],
             options={
-                'verbose_name': 'change',
+                'verbose_name': 'entry of the history',
+                'verbose_name_plural': 'history',
                 'ordering': ('-time', '-pk'),
-                'default_permissions': ('view',),
+                'default_permissions': (),
             },
         ),
     ]

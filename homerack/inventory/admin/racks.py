@@ -1,19 +1,23 @@
 """Racks in the admin: the list with bars for space, power and weight, and the page with the elevation."""
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_safe
 
 from homerack.inventory.admin.base import InventoryAdmin, number
+from homerack.inventory.admin.links import device_link
 from homerack.inventory.admin.positions import RackPositionInline
+from homerack.inventory.admin.rack_as_of import as_of_page
 from homerack.inventory.capacity import Capacity
-from homerack.inventory.models import Device, Rack
+from homerack.inventory.models import Rack
 from homerack.inventory.rack_detail import build_page
 from homerack.inventory.rack_usage import with_usage
 
@@ -40,6 +44,13 @@ class RackAdmin(InventoryAdmin[Rack]):
             },
         ),
     )
+
+    def get_urls(self) -> list[URLPattern]:
+        view = require_safe(partial(as_of_page, self))
+        return [
+            path("<int:key>/as-of/", self.admin_site.admin_view(view), name="inventory_rack_as_of"),
+            *super().get_urls(),
+        ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Rack]:
         return with_usage(super().get_queryset(request))
@@ -102,13 +113,3 @@ def show_warnings(request: HttpRequest, rack: Rack) -> None:
         messages.warning(request, f"{rack}: {warning}")
     if len(warnings) > MAX_MESSAGES:
         messages.warning(request, f"{rack}: {len(warnings) - MAX_MESSAGES} more on its page.")
-
-
-def device_link(request: HttpRequest) -> Any:
-    """A function that returns the URL of a device's page, or '' for users who may not open it."""
-    allowed = any(request.user.has_perm(f"inventory.{verb}_device") for verb in ("view", "change"))
-
-    def link(device: Device) -> str:
-        return reverse("admin:inventory_device_change", args=(device.pk,)) if allowed else ""
-
-    return link

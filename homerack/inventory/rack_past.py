@@ -1,0 +1,56 @@
+"""A rack as it was at a moment: its devices, and their models, types and brands."""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import Model
+
+from homerack.history.past import rows_before
+from homerack.history.related import foreign_keys, relate
+from homerack.history.values import keys_of
+from homerack.inventory.models import Rack, RackPosition
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastRack:
+    """`positions` are from the top down. Everything that they refer to is as it was, too."""
+
+    rack: Rack
+    positions: list[RackPosition]
+
+
+def rack_before(key: int, moment: dt.datetime) -> PastRack | None:
+    """The rack right before `moment`; None if it was not there. The number of queries is constant."""
+    rack: Any = rows_before(Rack, [key], moment).get(key)
+    if rack is None:
+        return None
+    ever = {*RackPosition.history.model.objects.filter(rack_id=key).order_by().values_list("id", flat=True)}
+    ever |= {*RackPosition.objects.filter(rack=key).order_by().values_list("pk", flat=True)}
+    found: Any = rows_before(RackPosition, ever, moment).values()
+    positions = [position for position in found if position.rack_id == key]
+    add_relations(RackPosition, positions, moment)
+    positions = [position for position in positions if is_complete(position)]
+    return PastRack(rack=rack, positions=sorted(positions, key=lambda position: (-position.start_u, position.pk)))
+
+
+def add_relations(model: type[Model], rows: Iterable[Any], moment: dt.datetime) -> None:
+    """Set what `rows` refer to, and what that refers to, as it was right before `moment`."""
+    rows = list(rows)
+    wanted: dict[type[Model], set[Any]] = {}
+    for field in foreign_keys(model):
+        wanted.setdefault(field.related_model, set()).update(keys_of(field, rows))
+    related = {kind: rows_before(kind, keys, moment) for kind, keys in wanted.items() if keys}
+    for kind, those in related.items():
+        add_relations(kind, those.values(), moment)
+    relate(model, rows, related)
+
+
+def is_complete(position: RackPosition) -> bool:
+    """Whether the history has all that the drawing needs. Before the history begins, it may have less."""
+    try:
+        return bool(position.device.model.brand and position.device.model.device_type)
+    except ObjectDoesNotExist:
+        return False
