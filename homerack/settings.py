@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "homerack.history",
     "homerack.accounts",
     "homerack.inventory",
+    "homerack.spreadsheets",
     "ops",
 ]
 
@@ -215,6 +216,8 @@ OPS_SETTING_NAMES = {
 # The directory in which pg_dump and pg_restore are searched first.
 OPS_POSTGRES_BIN = env.get_text("PG_BIN")
 BACKUP_DIR = BASE_DIR / env.get_text("BACKUP_DIR", "backups")
+# Files of imports until they are imported. Like BACKUP_DIR, the web server and the worker share it.
+IMPORT_DIR = BACKUP_DIR / "imports"
 # Other storage locations, which get a copy of each backup.
 BACKUP_LOCATIONS = locations.read_locations()
 # Locations that should have a copy of each backup, with BACKUP_DIR; 0: all.

@@ -10,12 +10,14 @@ from homerack.inventory.demo.catalogue import BRANDS
 from homerack.inventory.imports.device_types.planning import NEEDED
 from homerack.inventory.models import Brand, Device, Rack, RackPosition
 
+IMPORTS = ("inventory.add_device", "inventory.change_device")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """`url` leads to where it is done; it is empty for users who may not, and before other steps are done.
 
-    `import_url` leads to the import of models, for users who may import.
+    `import_url` leads to the import of models, `spreadsheets_url` to that of spreadsheets, for users who may import.
     """
 
     title: str
@@ -24,6 +26,7 @@ class Step:
     url: str
     is_done: bool
     import_url: str = ""
+    spreadsheets_url: str = ""
 
 
 class Inventory(NamedTuple):
@@ -61,6 +64,7 @@ def first_steps(user: Any, inventory: Inventory | None = None) -> list[Step]:
             url=reverse("admin:inventory_device_add") if may["device"] else "",
             is_done=device is not None,
             import_url=reverse("admin:inventory_devicemodel_import") if may_import else "",
+            spreadsheets_url=reverse("admin:spreadsheets") if user.has_perms(IMPORTS) else "",
         ),
         Step(
             title="Place it in the rack",

@@ -31,6 +31,12 @@ class HomeRackAdminSite(UnfoldAdminSite):
         ours = type(own.__name__, (OrderedAdmin, ExplainingAdmin, RowHistoryAdmin, own), {"__module__": own.__module__})
         super().register(model_or_iterable, ours, **options)
 
+    def get_urls(self) -> list[Any]:
+        # Views of the admin can be imported once all models are.
+        from homerack.spreadsheets.urls import patterns  # noqa: PLC0415
+
+        return [*patterns(self.admin_view), *super().get_urls()]
+
     def autocomplete_view(self, request: HttpRequest) -> HttpResponseBase:  # type: ignore[override]  # as Django's own
         # Views of the admin can be imported once all models are.
         from homerack.autocomplete import LabelledAutocompleteView  # noqa: PLC0415

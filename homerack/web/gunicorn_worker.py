@@ -31,6 +31,7 @@ UPLOAD_THREADS = 3
 UPLOAD_PAGES = {
     "admin:ops_backup_upload": UPLOAD_THREADS,
     "admin:inventory_devicemodel_import": UPLOAD_THREADS - 1,
+    "admin:spreadsheets": UPLOAD_THREADS - 1,
 }
 """How many uploads there may be at a time, those of other pages included, when one of this page begins.
 

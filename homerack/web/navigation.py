@@ -25,6 +25,11 @@ def may_view_history(request: HttpRequest) -> bool:
     return bool(viewable_models(request))
 
 
+def may_export(request: HttpRequest) -> bool:
+    """Whether the page that exports and imports has something for the user."""
+    return any(viewers_of(model)(request) for model in EXPORTED)
+
+
 def is_page_of_backups(request: HttpRequest) -> bool:
     """Not of pages below the list of backups that have an entry of their own."""
     path, backups = request.path, reverse("admin:ops_backup_changelist")
@@ -42,6 +47,11 @@ def entry(title: str, icon: str, model: str) -> dict[str, Any]:
     return {"title": title, "icon": icon, "link": link, "permission": viewers_of(model)}
 
 
+EXPORTED = (
+    *(f"inventory.{name}" for name in ("rack", "device", "cable", "devicemodel", "brand", "devicetype")),
+    "accounts.user",
+)
+
 SECTIONS: list[dict[str, Any]] = [
     {
         "title": "Lab",
@@ -55,6 +65,12 @@ SECTIONS: list[dict[str, Any]] = [
                 "icon": "manage_history",
                 "link": reverse_lazy("admin:history_changeset_changelist"),
                 "permission": may_view_history,
+            },
+            {
+                "title": "Import and export",
+                "icon": "swap_vert",
+                "link": reverse_lazy("admin:spreadsheets"),
+                "permission": may_export,
             },
         ],
     },

@@ -24,6 +24,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, path
 
 from homerack.accounts.models import User
 from homerack.history.models import ChangeSet
+from homerack.spreadsheets.models import SpreadsheetImport
 from ops.admin import backup_actions, decide
 from ops.admin.run_status import status_link
 from ops.errors import PreconditionFailed
@@ -94,6 +95,12 @@ PAGES = {
     "admin:ops_backup_drop_previous_database": Page(RESTORE, RESTORE),
     "admin:ops_backup_download": Page(NOBODY, ADMINISTRATORS),
     "admin:inventory_devicemodel_import": Page(EDIT, EDIT),
+    "admin:spreadsheets": Page(LOOK, EDIT),
+    "admin:spreadsheets_import": Page(NOBODY, NOBODY),  # another user's; tests/spreadsheets/test_import_page.py
+    "admin:spreadsheets_import_status": Page(NOBODY, NOBODY),
+    "admin:spreadsheets_problems": Page(NOBODY, NOBODY),
+    "admin:spreadsheets_export": Page(LOOK, NOBODY),
+    "admin:spreadsheets_export_everything": Page(LOOK, NOBODY),
     "admin:ops_backup_upload": Page(ADMINISTRATORS, ADMINISTRATORS),
     "admin:ops_backup_migrate_to_postgresql": Page(ADMINISTRATORS, ADMINISTRATORS),
     "admin:ops_backup_migrate_to_sqlite": Page(ADMINISTRATORS, ADMINISTRATORS),
@@ -247,7 +254,8 @@ def make_rows() -> dict[str, str]:
     device = make_device("one")
     connect(device, make_device("two"))
     place(device, rack := make_rack())
-    User.objects.create_user("target@example.com")
+    target = User.objects.create_user("target@example.com")
+    spreadsheet = SpreadsheetImport.objects.create(user=target)
     AccessAttempt.objects.create(username="name:somebody", ip_address="192.0.2.1", failures_since_start=1)
     add_suspicious_backup()
     run = add_run(status="queued", started_at=None, finished_at=None)
@@ -255,6 +263,7 @@ def make_rows() -> dict[str, str]:
     # Not that of a user, which few may view.
     rows["history_changeset"] = str(ChangeSet.objects.earliest("pk").pk)
     rows |= {"kind": "rack", "row_key": str(rack.pk)}
+    rows |= {"spreadsheets_import": str(spreadsheet.pk), "table": "racks", "suffix": "csv"}
     types = {"content_type_id": str(ContentType.objects.get_for_model(Run).pk), "object_id": str(run.pk)}
     return {**rows, **types, "token": status_link(run, may_undo=False), "url": "nothing-here"}
 
@@ -300,7 +309,10 @@ def send_request(client: Client, method: str, path: str, *, changes: bool) -> Ht
     send: Callable[..., HttpResponse] = getattr(client, method.lower())
     data = [POSTED] if method == "POST" else []
     if not changes:
-        return send(path, *data)
+        answer = send(path, *data)
+        if answer.streaming:
+            list(answer)  # which closes its file
+        return answer
     cookies = client.cookies.output(header="")
     with transaction.atomic():
         answer = send(path, *data)

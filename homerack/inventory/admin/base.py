@@ -11,7 +11,8 @@ from django.core.validators import URLValidator
 from django.db import models
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -22,6 +23,8 @@ from unfold.widgets import UnfoldBooleanSwitchWidget
 from homerack.autocomplete import SafeAutocompletes, use_stored_rows
 from homerack.inventory.elevation import safe_color
 from homerack.inventory.models import DeviceType
+from homerack.inventory.spreadsheets.exporting import csv_lines
+from homerack.inventory.spreadsheets.tables import table_of
 from homerack.search import SearchedAdmin
 
 ModelT = TypeVar("ModelT", bound=models.Model)
@@ -129,10 +132,21 @@ class DeferredJoinPaginator(Paginator):  # type: ignore[type-arg]  # at run time
         return Page(self.object_list.filter(pk__in=keys), number, self)
 
 
+@admin.action(permissions=["view"], description="Export as CSV")
+def export_as_csv(_admin: Any, _request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
+    """The selected rows. The links above the list export all that it shows."""
+    table = table_of(rows.model)
+    lines = csv_lines(table, table.queryset().filter(pk__in=rows.order_by().values("pk")))
+    name = f"{table.name}-{timezone.localdate():%Y-%m-%d}.csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
+
+
 class InventoryAdmin(SafeAutocompletes, SearchedAdmin, ModelAdmin[ModelT]):
     """The settings that all lists and forms of the inventory share."""
 
     form: type[Any] = InventoryForm
+    actions = (export_as_csv,)
     formfield_overrides = FORMFIELDS
     paginator = DeferredJoinPaginator
     list_per_page = 50

@@ -1,16 +1,14 @@
-"""The list of cables, and its export."""
+"""The list of cables."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
-from django.utils import timezone
+from django.http import HttpRequest
 from unfold.decorators import display
 
 from homerack.inventory.admin.base import InventoryAdmin, number
-from homerack.inventory.cables_csv import render
 from homerack.inventory.models import Cable
 from homerack.inventory.models.cabling import describe_end
 from homerack.inventory.models.choices import CableType
@@ -40,14 +38,6 @@ class LengthFilter(admin.SimpleListFilter):
         return queryset
 
 
-@admin.action(permissions=["view"], description="Export as CSV")
-def export_as_csv(_admin: "CableAdmin", _request: HttpRequest, cables: QuerySet[Cable]) -> StreamingHttpResponse:
-    lines = render(cables.select_related("from_device", "to_device").iterator(chunk_size=500))
-    name = f"cables-{timezone.localdate():%Y-%m-%d}.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
-
-
 @admin.register(Cable)
 class CableAdmin(InventoryAdmin[Cable]):
     list_display = ("from_end", "to_end", "type_label", "length", "routing_path")
@@ -55,7 +45,6 @@ class CableAdmin(InventoryAdmin[Cable]):
     list_select_related = ("from_device", "to_device")
     search_fields = ("from_device__custom_name", "from_port", "to_device__custom_name", "to_port")
     autocomplete_fields = ("from_device", "to_device")
-    actions = (export_as_csv,)
     needed_first = "A cable connects two devices. Add the devices first."
     fieldsets = (
         (None, {"fields": ("from_device", "from_port", "to_device", "to_port")}),

@@ -47,7 +47,8 @@
     try {
       const response = await get(run.dataset.statusUrl);
       answer = response.status;
-      if (response.ok) show(await response.text());
+      // After the session has ended, this is the page to sign in.
+      if (response.ok && !response.redirected) show(await response.text());
     } catch {
       // Nothing answers.
     }
