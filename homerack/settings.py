@@ -144,6 +144,9 @@ STORAGES: dict[str, dict[str, Any]] = {
     },
 }
 
+# Days that the history of changes is kept.
+HISTORY_DAYS = env.get_int("HISTORY_DAYS", default=365, minimum=1)
+
 # --- Security -------------------------------------------------------------------------------------------------
 HTTPS = env.get_bool("HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
@@ -204,6 +207,18 @@ AXES_VERBOSE = False
 # The format of SQLite files of HomeRack 1.0.1, for `migrate_to_postgres`.
 OPS_LEGACY_FORMAT = "homerack.inventory.legacy.FORMAT"
 OPS_VERSION = "0.1.0"
+# The history is no content of its own: the preview of a restore counts the rows that it is about.
+OPS_PREVIEW_EXCLUDED_TABLES = [
+    "accounts_historicaluser",
+    "history_changeset",
+    "inventory_historicalbrand",
+    "inventory_historicalcable",
+    "inventory_historicaldevice",
+    "inventory_historicaldevicemodel",
+    "inventory_historicaldevicetype",
+    "inventory_historicalrack",
+    "inventory_historicalrackposition",
+]
 OPS_SITE_NAME = "HomeRack"
 # Messages of ops name the environment variables that operators set.
 OPS_SETTING_NAMES = {

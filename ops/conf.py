@@ -57,6 +57,7 @@ class Conf:
     OPS_DIRECT_DATABASE = Setting[Mapping[str, Any]]({})
     OPS_LEGACY_FORMAT = Setting("")
     OPS_POSTGRES_BIN = Setting("")
+    OPS_PREVIEW_EXCLUDED_TABLES = Setting[Sequence[str]](())
     OPS_RIGHTS_FIELDS = Setting[Sequence[str]](())
     OPS_SETTING_NAMES = Setting[Mapping[str, str]]({})
     """What messages call a setting that operators know by another name, such as that of an environment variable."""

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
-from django.contrib.auth.models import PermissionsMixin
+from django.contrib.auth.models import Group, PermissionsMixin
 from django.core.mail import send_mail
 from django.db import models
 from django.db.models import CharField, Value
@@ -78,6 +78,15 @@ class User(TrackedModel, AbstractBaseUser, PermissionsMixin):
         for key, name in pairs.order_by("group__name").values_list("user_id", "group__name"):
             states[key]["group_names"].append(name)
         return states
+
+    @classmethod
+    def write_extra_state(cls, key: Any, state: State, *, using: str) -> None:
+        """Those groups that there are still."""
+        groups = Group.objects.using(using)
+        memberships = cls.groups.through._default_manager.using(using)
+        memberships.filter(user=key).delete()
+        found = groups.filter(name__in=state["group_names"])
+        memberships.bulk_create([cls.groups.through(user_id=key, group_id=group.pk) for group in found])
 
     def get_full_name(self) -> str:
         return self.full_name

@@ -49,6 +49,11 @@ class HistoricalRow(models.Model):
         return self.change_set_id is None
 
     @property
+    def pk_of_row(self) -> Any:
+        """The key of the row that it is about."""
+        return getattr(self, self.instance_type._meta.pk.attname)  # type: ignore[attr-defined]
+
+    @property
     def state(self) -> State:
         return {name: getattr(self, name) for name in tracked_names(self.instance_type)}  # type: ignore[attr-defined]
 
@@ -195,6 +200,10 @@ class TrackedModel(models.Model):
     def extra_states(cls, keys: Collection[Any], *, using: str) -> dict[Any, State]:  # noqa: ARG003
         """The values of `extra_history_fields` by the key of the row."""
         return {}
+
+    @classmethod
+    def write_extra_state(cls, key: Any, state: State, *, using: str) -> None:
+        """Store the values of `extra_history_fields` that `state` has."""
 
     def save_base(
         self,

@@ -15,7 +15,7 @@ from ops.backups.rights.accounts import MAX_ROWS, Content, accounts_in, compare_
 from ops.backups.rights.changes import Accounts, RightsChange
 from ops.backups.rights.tables import Layout, Relation, layout_of, merged
 from ops.backups.sources import RestoreSource
-from ops.backups.table_policy import kept_live, never_from_untrusted_files
+from ops.backups.table_policy import kept_live, never_from_untrusted_files, not_previewed
 from ops.backups.verify import count_rows
 from ops.databases.migration_state import require_known, require_recorded
 from ops.utils.formatting import pluralize
@@ -261,11 +261,18 @@ def is_content(model: type[models.Model]) -> bool:
 
 
 def content_tables(*, also: Collection[str] = ()) -> list[ContentTable]:
-    """The tables of the project's content and of the models `also` (labels), in the order of the apps."""
+    """The tables of the project's content and of the models `also` (labels), in the order of the apps.
+
+    The setting OPS_PREVIEW_EXCLUDED_TABLES leaves some out.
+    """
+    left_out = not_previewed()
     return [
         ContentTable(table=model._meta.db_table, label=str(model._meta.verbose_name_plural), key=key_of(model))
         for model in apps.get_models(include_auto_created=True)
-        if (is_content(model) or model._meta.label_lower in also) and model._meta.managed and not model._meta.proxy
+        if (is_content(model) or model._meta.label_lower in also)
+        and model._meta.managed
+        and not model._meta.proxy
+        and model._meta.db_table not in left_out
     ]
 
 

@@ -10,7 +10,7 @@ from django.apps import apps
 from ops.conf import conf
 from ops.errors import PreconditionFailed
 
-PROJECT_SETTINGS = ("OPS_BACKUP_EXCLUDED_TABLES", "OPS_UNTRUSTED_EXCLUDED_TABLES")
+PROJECT_SETTINGS = ("OPS_BACKUP_EXCLUDED_TABLES", "OPS_PREVIEW_EXCLUDED_TABLES", "OPS_UNTRUSTED_EXCLUDED_TABLES")
 """Settings in which a project lists its own tables."""
 SESSIONS = frozenset({"django_session"})
 """A session key from a backup would sign its reader in."""
@@ -105,6 +105,11 @@ def kept_live(*, trusted: bool) -> frozenset[str]:
     while dependent := {table for table in kept if references.get(table, set()) - kept}:
         kept -= dependent
     return frozenset(kept)
+
+
+def not_previewed() -> frozenset[str]:
+    """Tables that the preview of a restore leaves out: the setting OPS_PREVIEW_EXCLUDED_TABLES."""
+    return _named("OPS_PREVIEW_EXCLUDED_TABLES")
 
 
 def app_labels() -> Mapping[str, str]:

@@ -38,6 +38,7 @@ from ops.runs.context import OpsContext, repository_from_settings
 from ops.runs.executor import operation
 from ops.runs.recorder import RunRecorder
 from ops.runs.results import UNDO, DropResult, RestoreResult, UndoResult
+from ops.signals import database_restored
 from ops.utils.progress import Progress, Stage
 
 
@@ -198,6 +199,7 @@ def go_live(
         run.log(not_copied)
     with staging.as_default():
         run.write_history()
+        announce(run, backup)
     not_kept = staging.keep_properties()
     for left in not_kept:
         run.log(str(left))
@@ -214,6 +216,15 @@ def go_live(
     cut_over = time.monotonic() - began
     run.record_replaced()
     return not_kept, cut_over
+
+
+def announce(run: RunRecorder, backup: str) -> None:
+    """Let the project write into the restored database, which is "default" now."""
+    description = "Undo of a restore" if backup == UNDO else f"Backup {backup}"
+    answers = database_restored.send_robust(sender=None, description=description, requested_by=run.requested_by)
+    for receiver, error in answers:
+        if isinstance(error, Exception):
+            run.log_error(f"{getattr(receiver, '__name__', receiver)} did not record the restore", error)
 
 
 @operation(Run.Kind.UNDO)

@@ -115,6 +115,7 @@ def test_migrate_makes_the_schedules_and_keeps_others(
         "Drop expired previous databases": "0 4 * * * (m/h/dM/MY/d) UTC",
         "Reconcile": "every 5 minutes",
         "Copy backups": "45 * * * * (m/h/dM/MY/d) UTC",
+        "Prune history": "30 4 * * * (m/h/dM/MY/d) UTC",
     }
     PeriodicTask.objects.get(name="Prune backups").delete()
     mine = task(enabled=False)
@@ -137,7 +138,7 @@ def test_migration_of_the_schedules_can_be_taken_back(transactional_db: None) ->
     """Without their tables there are no rows to make."""
     call_command("migrate", "django_celery_beat", "zero", verbosity=0)
     call_command("migrate", verbosity=0)
-    assert PeriodicTask.objects.count() == 6
+    assert PeriodicTask.objects.count() == 7
 
 
 def test_celery_settings_deliver_once_and_accept_only_json() -> None:

@@ -52,9 +52,13 @@ def test_backup_restore_undo_and_redo_return_the_same_contents(lab: Lab) -> None
     assert lab.rows(origins) == [("manual",), ("pre-restore",)]
     assert lab.value("SELECT count(*) FROM ops_run WHERE requested_by LIKE '%@%' AND origin = 'command'") == 2
 
+    entry = "SELECT description FROM history_changeset WHERE entry_point = 'restore'"
+    assert lab.rows(entry) == [(f"Backup {name}",)]
+
     undone = lab.run("undo_restore", typed=f"{lab.name}\n")
     assert "Undid the restore of " in undone.out
     assert lab.content() == changed
+    assert lab.rows(entry) == [("Undo of a restore",)]
     assert lab.value("SELECT count(*) FROM django_session") == 0
     assert lab.value("SELECT count(*) FROM ops_backup") == 2
 

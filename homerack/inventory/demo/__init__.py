@@ -7,6 +7,8 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import QuerySet
 
+from homerack.history.change_sets import change_set
+from homerack.history.entry_points import EntryPoint
 from homerack.inventory.demo import rows
 from homerack.inventory.demo.catalogue import MODELS
 from homerack.inventory.demo.lab import DEVICES, RACKS
@@ -28,6 +30,7 @@ def is_empty() -> bool:
     return not any(table.objects.exists() for table in tables)
 
 
+@change_set(EntryPoint.DEMO)
 @transaction.atomic
 def load_demo() -> Mapping[str, int]:
     """Add the missing rows of the demo lab, and change no existing ones. Returns the number of added rows by kind."""

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from django.db import models, transaction
 
+from homerack.history.change_sets import change_set
+from homerack.history.entry_points import EntryPoint
 from homerack.inventory.demo import rows
 from homerack.inventory.demo.catalogue import BRANDS, MODELS, TYPES
 from homerack.inventory.demo.lab import DEVICES, RACKS
@@ -63,6 +65,7 @@ def may_remove(user: Any) -> bool:
     return all(user.has_perm(f"inventory.delete_{kind._meta.model_name}") for kind in KINDS)
 
 
+@change_set(EntryPoint.DEMO)
 @transaction.atomic
 def remove_demo() -> Removal:
     """Delete the rows of the demo lab that were not changed and are not used. Raises DemoChanged."""

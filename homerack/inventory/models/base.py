@@ -63,6 +63,9 @@ class ValidatedModel(TrackedModel):
     invalid_fields: frozenset[str] = frozenset()
     """The fields whose new values were refused one by one. Rules about several fields say nothing about these."""
 
+    compared_with: dict[str, Any] | None = None
+    """What counts as the stored values, for a row that is validated after it was written. None: what is stored."""
+
     objects = ValidatedManager()
 
     class Meta:
@@ -80,6 +83,8 @@ class ValidatedModel(TrackedModel):
 
     def stored_values(self) -> dict[str, Any]:
         """The stored values by attribute name (``rack_id``, not ``rack``); empty for a new row."""
+        if self.compared_with is not None:
+            return self.compared_with
         if self._state.adding or self.pk is None:
             return {}
         stored = type(self)._base_manager.filter(pk=self.pk).values().first()

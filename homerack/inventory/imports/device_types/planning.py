@@ -5,6 +5,8 @@ from typing import Any, Generic, TypeVar, cast
 
 from django.db import transaction
 
+from homerack.history.change_sets import change_set
+from homerack.history.entry_points import EntryPoint
 from homerack.inventory.demo.catalogue import TYPES
 from homerack.inventory.imports.device_types.reading import Found
 from homerack.inventory.imports.plan import Plan, PlanChanged, PlannedRow, carry_out, faults_of, fill
@@ -49,7 +51,7 @@ def import_device_types(
     `seen` is the digest of the plan that the user has seen; PlanChanged is raised if there is another one by now.
     Raises ImportRefused if another user saves a row of the plan at the same time.
     """
-    with transaction.atomic():
+    with transaction.atomic(), change_set(EntryPoint.IMPORT):
         plan = plan_device_types(results, device_type=device_type)
         if seen not in {None, plan.digest}:
             raise PlanChanged(plan)
