@@ -75,6 +75,7 @@ def test_files_are_shown_and_then_imported(editor_client: Client, folder: Path) 
     assert Brand.objects.get().name == "Ä"
     change_set = ChangeSet.objects.get(pk=SpreadsheetImport.objects.get().change_set)
     assert (change_set.entry_point, change_set.user_name) == ("import", "Editors@example.com")
+    assert f'href="/admin/history/changeset/{change_set.pk}/">Show it in the history</a>' in text_of(done)
     assert stored_files(folder) == []
 
 
