@@ -41,5 +41,5 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         for left_out in exported.left_out:
             self.stderr.write(f"Not exported: {left_out}")
-        rows = ", ".join(f"{number:,} {name}" for name, number in exported.rows.items())
-        self.stdout.write(f"Exported {rows} to {path}.")
+        rows = ", ".join(f"{name} {number:,}" for name, number in exported.rows.items())
+        self.stdout.write(f"Exported to {path}: {rows}.")

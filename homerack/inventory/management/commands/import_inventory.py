@@ -10,8 +10,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from homerack.inventory.imports.plan import ImportRefused, Plan, PlanChanged
-from homerack.inventory.spreadsheets.files import files_in
+from homerack.inventory.spreadsheets.files import SpreadsheetFile, files_in
 from homerack.inventory.spreadsheets.importing import import_inventory, plan_import
+from homerack.inventory.spreadsheets.planning import Progress, no_progress
 from homerack.inventory.spreadsheets.rows import SheetRow
 
 NOT_CONFIRMED = 5
@@ -40,28 +41,37 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the plan as one JSON object")
 
     def handle(self, *_args: Any, paths: list[Path], dry_run: bool, yes: bool, **options: Any) -> None:
+        progress = self.show_progress if options["verbosity"] > 1 else no_progress
         try:
             files = files_in(paths)
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}. Nothing was imported.") from error
         if not files:
             raise CommandError("There is no CSV or XLSX file. Nothing was imported.")
-        plan = plan_import(files)
+        try:
+            self.run(files, progress, dry_run=dry_run, yes=yes, as_json=options["json"])
+        finally:
+            for file in files:
+                file.content.close()
+
+    def run(self, files: list[SpreadsheetFile], progress: Progress, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+        plan = plan_import(files, progress=progress)
+        if not as_json:
+            self.show(plan)
         if not plan.refused and not dry_run and plan.describe():
-            if not options["json"]:
-                self.show(plan)
             if not yes:
                 self.confirm()
             try:
-                plan = import_inventory(files, seen=plan.digest)
+                plan = import_inventory(files, seen=plan.digest, progress=progress)
             except PlanChanged as error:
                 message = "The inventory has changed since the plan was shown. Nothing was imported. Start it again."
                 raise CommandError(message) from error
             except ImportRefused as error:
                 raise CommandError(f"Nothing was imported.\n{error}") from error
-        elif not options["json"]:
-            self.show(plan)
-        self.finish(plan, dry_run=dry_run, as_json=options["json"])
+        self.finish(plan, dry_run=dry_run, as_json=as_json)
+
+    def show_progress(self, stage: str, done: int, total: int) -> None:
+        self.stderr.write(f"{stage}: {done:,} of {total:,}" if total else f"{stage}: {done:,}")
 
     def show(self, plan: Plan[SheetRow]) -> None:
         for line in report(plan):
