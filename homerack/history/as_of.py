@@ -22,7 +22,8 @@ def rows_as_of(model: type[ModelT], time: dt.datetime, **filters: Any) -> list[M
     names = {name.replace("pk", key, 1) if name.startswith("pk") else name: value for name, value in filters.items()}
     history = tracked.history.model._default_manager.order_by()
     until = history.filter(history_date__lte=time)
-    last = until.values(key).annotate(last=Max("history_id")).values("last")
+    own = {name: value for name, value in names.items() if name.partition("__")[0] == key}
+    last = until.filter(**own).values(key).annotate(last=Max("history_id")).values("last")
     found = history.filter(history_id__in=last, **names).exclude(history_type=DELETED)
     rows = [instance_of(historical) for historical in found]
     recorded = Exists(history.filter(**{key: OuterRef("pk")}))

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import ForeignKey, Model, OuterRef, Subquery
 
+from homerack.history.as_of import instance_of
 from homerack.history.values import keys_of
 
 Related = Mapping[type[Model], Mapping[Any, Model]]
@@ -43,18 +44,9 @@ def last_instances(model: type[Model], keys: set[Any]) -> list[Model]:
     key = model._meta.pk.attname
     newest = history.model._base_manager.filter(**{key: OuterRef(key)}).order_by("-history_id").values("history_id")[:1]
     rows = history.model._base_manager.filter(**{f"{key}__in": keys}, history_id=Subquery(newest))
-    instances = [instance_of(model, row) for row in rows]
+    instances = [instance_of(row) for row in rows]
     relate(model, instances, related_rows({model: instances}))
     return instances
-
-
-def instance_of(model: type[Model], row: Any) -> Model:
-    """The row of `model` as the historical `row` has it. Fields that are not recorded have their defaults."""
-    recorded = {field.attname for field in row._meta.concrete_fields}
-    values = {
-        field.attname: getattr(row, field.attname) for field in model._meta.concrete_fields if field.attname in recorded
-    }
-    return model(**values)
 
 
 def relate(model: type[Model], instances: Iterable[Model], related: Related) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 from django.db.models import Count, Exists, Min, Model, OuterRef, Q, QuerySet, Subquery, Value
 from django.utils.text import capfirst
 
+from homerack.history.as_of import instance_of
 from homerack.history.models import ChangeSet
-from homerack.history.related import Related, instance_of, name_of, relate, related_rows
+from homerack.history.related import Related, name_of, relate, related_rows
 from homerack.history.values import EMPTY, text_of
 
 
@@ -254,7 +255,7 @@ def previous_rows(model: type[Model], rows: Sequence[Any]) -> dict[int, Any]:
 
 
 def describe(model: type[Model], row: Any, before: Any, related: Related, visible: Container[str]) -> ChangedRow:
-    instance = instance_of(model, row)
+    instance = instance_of(row)
     relate(model, [instance], related)
     return ChangedRow(
         model=model,

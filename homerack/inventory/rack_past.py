@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Model
 
-from homerack.history.past import rows_before
+from homerack.history.as_of import rows_as_of
 from homerack.history.related import foreign_keys, relate
 from homerack.history.values import keys_of
 from homerack.inventory.models import Rack, RackPosition
@@ -24,27 +24,27 @@ class PastRack:
 
 def rack_before(key: int, moment: dt.datetime) -> PastRack | None:
     """The rack right before `moment`; None if it was not there. The number of queries is constant."""
-    rack: Any = rows_before(Rack, [key], moment).get(key)
+    last = moment - dt.timedelta(microseconds=1)
+    rack = next(iter(rows_as_of(Rack, last, pk=key)), None)
     if rack is None:
         return None
-    ever = {*RackPosition.history.model.objects.filter(rack_id=key).order_by().values_list("id", flat=True)}
-    ever |= {*RackPosition.objects.filter(rack=key).order_by().values_list("pk", flat=True)}
-    found: Any = rows_before(RackPosition, ever, moment).values()
-    positions = [position for position in found if position.rack_id == key]
-    add_relations(RackPosition, positions, moment)
+    positions = rows_as_of(RackPosition, last, rack_id=key)
+    add_relations(RackPosition, positions, last)
     positions = [position for position in positions if is_complete(position)]
     return PastRack(rack=rack, positions=sorted(positions, key=lambda position: (-position.start_u, position.pk)))
 
 
-def add_relations(model: type[Model], rows: Iterable[Any], moment: dt.datetime) -> None:
-    """Set what `rows` refer to, and what that refers to, as it was right before `moment`."""
+def add_relations(model: type[Model], rows: Iterable[Any], time: dt.datetime) -> None:
+    """Set what `rows` refer to, and what that refers to, as it was at `time`."""
     rows = list(rows)
     wanted: dict[type[Model], set[Any]] = {}
     for field in foreign_keys(model):
         wanted.setdefault(field.related_model, set()).update(keys_of(field, rows))
-    related = {kind: rows_before(kind, keys, moment) for kind, keys in wanted.items() if keys}
+    related = {
+        kind: {row.pk: row for row in rows_as_of(kind, time, pk__in=keys)} for kind, keys in wanted.items() if keys
+    }
     for kind, those in related.items():
-        add_relations(kind, those.values(), moment)
+        add_relations(kind, those.values(), time)
     relate(model, rows, related)
 
 

@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from homerack.accounts.models import User
 from homerack.history.admin import pages
-from homerack.history.change_sets import EntryPoint, change_set
+from homerack.history.change_sets import change_set
+from homerack.history.entry_points import EntryPoint
 from homerack.history.models import ChangeSet
 from homerack.inventory.models import Device, Rack
 from tests.inventory.factories import connect, make_device, make_model, make_rack, place

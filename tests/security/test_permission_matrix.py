@@ -83,6 +83,8 @@ PAGES = {
     "admin:history_changeset_changelist": Page(LOOK, NOBODY),
     "admin:history_changeset_change": Page(LOOK, NOBODY),
     "admin:history_changeset_row": Page(LOOK, NOBODY),
+    "admin:history_changeset_revert": Page(EDIT, EDIT),
+    "admin:history_changeset_revert_row": Page(EDIT, EDIT),
     "admin:ops_backup_make": Page(NOBODY, OPERATE),
     "admin:ops_backup_copy": Page(NOBODY, OPERATE),
     "admin:ops_backup_verify": Page(NOBODY, OPERATE),
@@ -262,7 +264,8 @@ def make_rows() -> dict[str, str]:
     rows = {label: row_of(apps.get_model(*label.rsplit("_", 1))) for label in admin_models()}
     # Not that of a user, which few may view.
     rows["history_changeset"] = str(ChangeSet.objects.earliest("pk").pk)
-    rows |= {"kind": "rack", "row_key": str(rack.pk)}
+    change = rack.history.earliest("history_id").pk
+    rows |= {"kind": "rack", "row_key": str(rack.pk), "change": str(change)}
     rows |= {"spreadsheets_import": str(spreadsheet.pk), "table": "racks", "suffix": "csv"}
     types = {"content_type_id": str(ContentType.objects.get_for_model(Run).pk), "object_id": str(run.pk)}
     return {**rows, **types, "token": status_link(run, may_undo=False), "url": "nothing-here"}

@@ -13,6 +13,9 @@ from django.http import Http404, HttpRequest
 from homerack.history.timeline import Scope
 from homerack.history.tracking import tracked_models
 
+VERBS = {"created": "delete", "changed": "change", "deleted": "add"}
+"""What a user who reverts a row does, by what had happened to it."""
+
 
 def models_in_order() -> list[type[Model]]:
     """The tracked models: those that have pages, then those in the tables of other pages; by name."""
@@ -36,6 +39,11 @@ def may(request: HttpRequest, verb: str, model: type[Model], row: Model | None =
 
 def may_view(request: HttpRequest, model: type[Model]) -> bool:
     return may(request, "view", model) or may(request, "change", model)
+
+
+def may_revert_all(request: HttpRequest, states: Iterable[tuple[type[Model], str]]) -> bool:
+    """Whether the user may set back rows of these models that are in these states, as far as no single row matters."""
+    return all(may(request, VERBS[state], model) for model, state in states)
 
 
 def viewable_models(request: HttpRequest) -> list[type[Model]]:

@@ -10,7 +10,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
-from homerack.history.admin.access import may_view
+from homerack.history.admin.access import may_revert_all, may_view
 from homerack.history.models import ChangeSet
 from homerack.history.timeline import ChangedRow, Entry
 
@@ -19,12 +19,13 @@ from homerack.history.timeline import ChangedRow, Entry
 class LinkedRow:
     """Addresses; '' where there is no link.
 
-    `page` is the row's form, `history` its history.
+    `page` is the row's form, `history` its history, `revert` the page that reverts this change.
     """
 
     row: ChangedRow
     page: str
     history: str
+    revert: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,9 @@ class LinkedEntry:
 def link_entries(
     request: HttpRequest, entries: Iterable[Entry], *, shown: tuple[type[Model], Any] | None = None
 ) -> list[LinkedEntry]:
-    """`shown` are the model and the key of the row whose history the page is."""
+    """`shown` are the model and the key of the row whose history the page is; changes can be reverted there."""
     entries = list(entries)
-    linked = link_rows(request, [row for entry in entries for row in entry.rows])
+    linked = link_rows(request, [row for entry in entries for row in entry.rows], with_reverts=shown is not None)
     if shown:
         linked = [
             replace(each, page="", history="") if (each.row.model, each.row.key) == shown else each for each in linked
@@ -55,7 +56,7 @@ def link_entries(
     ]
 
 
-def link_rows(request: HttpRequest, rows: Sequence[ChangedRow]) -> list[LinkedRow]:
+def link_rows(request: HttpRequest, rows: Sequence[ChangedRow], *, with_reverts: bool = True) -> list[LinkedRow]:
     """One query for each model that has pages."""
     keys: dict[type[Model], set[Any]] = {}
     for row in rows:
@@ -70,6 +71,7 @@ def link_rows(request: HttpRequest, rows: Sequence[ChangedRow]) -> list[LinkedRo
             row=row,
             page=form_of(row.model, row.key) if row.key in there.get(row.model, ()) else "",
             history=history_page_of(row.model, row.key),
+            revert=revert_page_of(row) if with_reverts and may_revert_all(request, {(row.model, row.state)}) else "",
         )
         for row in rows
     ]
@@ -86,3 +88,7 @@ def history_page_of(model: type[Model], key: Any) -> str:
 
 def page_of(change_set: ChangeSet) -> str:
     return reverse("admin:history_changeset_change", args=(change_set.pk,))
+
+
+def revert_page_of(row: ChangedRow) -> str:
+    return reverse("admin:history_changeset_revert_row", args=(row.model._meta.model_name, row.key, row.pk))

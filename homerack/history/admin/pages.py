@@ -19,6 +19,7 @@ from homerack.history.admin.access import fields_of, find_model, history_of, may
 from homerack.history.admin.filters import TimelineFilters
 from homerack.history.admin.links import form_of, link_entries, link_rows
 from homerack.history.admin.rendering import render
+from homerack.history.admin.reverting import may_revert, revert_page, revert_row_page
 from homerack.history.models import ChangeSet
 from homerack.history.related import last_instances, name_of
 from homerack.history.timeline import (
@@ -46,7 +47,9 @@ class ChangeSetAdmin(ModelAdmin[ChangeSet]):
         views: tuple[tuple[str, str, Callable[..., HttpResponse]], ...] = (
             ("", "changelist", require_safe(self.timeline)),
             ("<int:key>/", "change", require_safe(self.change_set)),
+            ("<int:key>/revert/", "revert", self.revert),
             ("row/<slug:kind>/<str:row_key>/", "row", require_safe(self.row)),
+            ("row/<slug:kind>/<str:row_key>/revert/<int:change>/", "revert_row", self.revert_row),
         )
         return [
             path(address, self.admin_site.admin_view(view), name=f"history_changeset_{name}")
@@ -95,6 +98,7 @@ class ChangeSetAdmin(ModelAdmin[ChangeSet]):
             title=Entry(change_set=change_set, counts=tuple(counts)).heading,
             opts=self.opts,
             change_set=change_set,
+            revert_page=address_of_revert(request, change_set),
             reverted_by=change_set.reverted_by.order_by("time", "pk"),
             counts=counts,
             rows=link_rows(request, rows),
@@ -106,6 +110,19 @@ class ChangeSetAdmin(ModelAdmin[ChangeSet]):
     def row(self, request: HttpRequest, kind: str, row_key: str) -> HttpResponse:
         """The history of one row, which may have been deleted."""
         return row_page(request, find_model(request, kind), row_key)
+
+    def revert(self, request: HttpRequest, key: int) -> HttpResponse:
+        """Sets back one change set, after a confirmation."""
+        return revert_page(request, find_change_set(request, key))
+
+    def revert_row(self, request: HttpRequest, kind: str, row_key: str, change: int) -> HttpResponse:
+        """Sets back one change of one row, after a confirmation."""
+        return revert_row_page(request, find_model(request, kind), row_key, change)
+
+
+def address_of_revert(request: HttpRequest, change_set: ChangeSet) -> str:
+    """'' for users who may not revert it."""
+    return reverse("admin:history_changeset_revert", args=(change_set.pk,)) if may_revert(request, change_set) else ""
 
 
 def find_change_set(request: HttpRequest, key: int) -> ChangeSet:
