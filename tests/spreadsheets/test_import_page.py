@@ -79,6 +79,17 @@ def test_files_are_shown_and_then_imported(editor_client: Client, folder: Path) 
     assert stored_files(folder) == []
 
 
+def test_an_import_is_undone_from_its_page(editor_client: Client) -> None:
+    make_rack("North", location="Hall")
+    done = act(editor_client, upload(editor_client, ("racks.csv", RACKS)))
+    undo = f"/admin/history/changeset/{SpreadsheetImport.objects.get().change_set}/revert/"
+    assert f'href="{undo}">Undo this import…</a>' in text_of(done)
+    assert racks() == [("North", "Cellar"), ("South", "Attic")]
+    assert editor_client.get(undo).status_code == 200
+    editor_client.post(undo, follow=True)
+    assert racks() == [("North", "Hall")]
+
+
 def test_files_are_private(editor_client: Client, folder: Path) -> None:
     upload(editor_client, ("racks.csv", RACKS))
     (own,) = folder.iterdir()
