@@ -147,7 +147,15 @@ def respond(request: HttpRequest, wanted: Wanted) -> HttpResponse:
 def show(request: HttpRequest, wanted: Wanted, preview: Preview, *, status: int = 200) -> HttpResponse:
     rows = [LinkedRow(row=row, page="", history="", revert="") for row in preview.rows]
     return render(
-        request, "revert", title="Revert", status=status, wanted=wanted, preview=preview, rows=rows, most=PREVIEWED
+        request,
+        "revert",
+        title="Revert",
+        opts=ChangeSet._meta,
+        status=status,
+        wanted=wanted,
+        preview=preview,
+        rows=rows,
+        most=PREVIEWED,
     )
 
 
