@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from homerack.accounts.models import User
+from homerack.history.models import ChangeSet
 from homerack.inventory.models import Brand, Device, Rack
 from ops import stored_settings
 from ops.models import Backup, BackupQuerySet
@@ -29,6 +30,9 @@ OWN_PAGES = ("admin:index", "admin:ops_settings", "admin:ops_schedules", "admin:
 SEARCHED = {"q": "n"}
 ASKS_FOR_EACH_ROW = {AccessAttempt}
 """Its list has at most 25 rows, and asks for each what a sign-in asks: whether it is locked."""
+
+WITHOUT_HISTORY = {ChangeSet}
+"""It is the history."""
 
 
 def add_rows(numbers: range) -> None:
@@ -82,7 +86,8 @@ def paths() -> Iterator[str]:
             yield reverse(f"{label}_changelist", query=SEARCHED)
         if row := row_of(model):
             yield reverse(f"{label}_change", args=[row.pk])
-            yield reverse(f"{label}_history", args=[row.pk])
+            if model not in WITHOUT_HISTORY:
+                yield reverse(f"{label}_history", args=[row.pk])
 
 
 def row_of(model: type[models.Model]) -> Any:
@@ -107,7 +112,8 @@ def test_every_page_makes_as_many_queries_for_many_rows_as_for_few(admin_client:
         admin_client.get(path)  # some things are remembered from the first time on
     few = {path: queries_of(admin_client, path) for path in listed}
     add_rows(range(FEW, MANY))
-    assert {path: queries_of(admin_client, path) for path in listed} == few
+    # A page of the history has fewer where its newest entries are of fewer models.
+    assert {path: max(few[path], queries_of(admin_client, path)) for path in listed} == few
 
 
 def test_matrix_has_a_page_of_every_model(admin_client: Client) -> None:

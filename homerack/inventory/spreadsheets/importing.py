@@ -21,8 +21,11 @@ from homerack.inventory.spreadsheets.tables import DEVICES, TABLES, USERS, Table
 
 BATCH = 1000
 """Rows that are written at once."""
-LOCKED = (Device, Rack, RackPosition, Cable, DeviceModel, Brand, DeviceType, User)
-"""In the order in which forms lock their rows, so that an import and a form do not wait for each other."""
+LOCKED = (Device, Rack, RackPosition, Cable, DeviceModel, Brand, DeviceType)
+"""In the order in which forms lock their rows, so that an import and a form do not wait for each other.
+
+Users can be changed meanwhile, as each sign-in does. The database refuses an e-mail address that was added since.
+"""
 RACK, START_U, IS_LOCKED = (DEVICES.index(name) for name in ("rack", "start_u", "locked"))
 
 
@@ -40,9 +43,9 @@ def import_inventory(
     seen: str | None = None,
     progress: Progress = no_progress,
 ) -> Plan[SheetRow]:
-    """Plan and carry out in one transaction, as one change set; returns what was done. Nobody else writes meanwhile.
+    """Plan and carry out in one transaction, as one change set; returns what was done.
 
-    A revert of the plan's `change_set` undoes the import.
+    No other user changes the inventory meanwhile. A revert of the plan's `change_set` undoes the import.
 
     `seen` is the digest of the plan that the user has seen; PlanChanged is raised if there is another one by now.
     Raises ImportRefused, and imports nothing, if anything is refused.
