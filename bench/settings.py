@@ -4,7 +4,14 @@ import os
 
 from homerack.settings import *  # noqa: F403
 
-INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "homerack.accounts", "bench.lab", "ops"]
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "homerack.history",
+    "homerack.accounts",
+    "bench.lab",
+    "ops",
+]
 ROOT_URLCONF = "bench.settings"
 urlpatterns: list[object] = []
 OPS_LEGACY_FORMAT = ""

@@ -57,6 +57,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
 
     with connected():
         apply_schedules()
+        PeriodicTask.objects.exclude(name__in=[schedule.name for schedule in BUILT_IN]).delete()
         each_minute = IntervalSchedule.objects.create(every=1, period="minutes")
         PeriodicTask.objects.create(name="Own", task=OTHER, interval=each_minute)
     return connected

@@ -32,8 +32,12 @@ def test_lab_of_the_older_program_lives_in_postgresql_and_comes_home(
         Rack.objects.filter(name="Newer rack").delete()
     support.migrate(new, database)
     ours, theirs = rows_of(nowhere), rows_of(database)
-    # A rack was created and deleted in SQLite.
+    # A rack was created and deleted in SQLite, which its history tells.
     ours.pop("sequences"), theirs.pop("sequences")
+    for name in ("history_changeset", "inventory_historicalrack"):
+        before, after = {*ours.pop(name)}, {*theirs.pop(name)}
+        assert before < after
+        assert len(after - before) == 2
     assert theirs == ours
     home = new.with_name("home.db")
     support.come_back(home, database)

@@ -93,4 +93,4 @@ def test_the_type_can_be_chosen(library: Path) -> None:
 
 
 def test_all_public_device_types_are_imported() -> None:
-    assert run(public_files()) == ["Imported 10 new device types, 28 new brands and 810 new models."]
+    assert run(public_files()) == ["Imported 11 new device types, 28 new brands and 810 new models."]
