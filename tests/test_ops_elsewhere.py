@@ -203,6 +203,7 @@ def test_project_with_required_blocks_backs_up_restores_and_undoes(tmp_path: Pat
     )
 
 
+@pytest.mark.slow
 def test_project_with_all_blocks_works_and_reports_each_missing_setting(tmp_path: Path, postgresql: str) -> None:
     result, output = run(tmp_path, postgresql, BLOCKS, STORY + WITHOUT)
     assert result["excluded"] == ["audit.requests", "django_session", "shop_cart"]

@@ -290,6 +290,7 @@ def test_upload_to_a_frozen_server_ends(storage, hasty, own_s3):
     assert read(storage, "x") == b"new"
 
 
+@pytest.mark.slow
 def test_download_from_a_frozen_server_ends(storage, hasty, own_s3):
     storage.save("x", content(*[BLOCK] * 30))
     with hasty.open("x") as file:
@@ -298,6 +299,7 @@ def test_download_from_a_frozen_server_ends(storage, hasty, own_s3):
         assert "no answer for 3 seconds" in refusal(file.read)
 
 
+@pytest.mark.slow
 def test_server_killed_during_the_upload_ends_it(storage, own_s3):
     def blocks() -> Iterator[bytes]:
         yield from [BLOCK] * 6

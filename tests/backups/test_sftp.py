@@ -317,6 +317,7 @@ CALLS: dict[str, Callable[[SftpBackupStorage], Any]] = {
 }
 
 
+@pytest.mark.slow
 def test_each_request_to_a_frozen_server_ends(failing, own_sshd):
     failing.save("x", content(b"x"))
     storages = [SftpBackupStorage(**own_sshd.options()) for _ in CALLS]

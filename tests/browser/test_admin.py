@@ -63,6 +63,7 @@ def delete_a_device(page: Page) -> None:
     page.wait_for_url("**/admin/inventory/device/**")
 
 
+@pytest.mark.slow
 def test_backup_restore_and_undo_bring_back_a_deleted_device(site: Site) -> None:
     """Restoring ends the session; the page of the run shows its end to those who are signed out, too."""
     with site.page() as page, site.page() as signed_out:
@@ -179,6 +180,7 @@ def test_kit_is_made_printed_proven_and_withdrawn(site: Site, tmp_path: Path) ->
         expect(page.get_by_label(f"Recovery kit {kit}")).to_contain_text("(withdrawn)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_page_of_a_preflight_shows_the_findings_when_it_ends(site: Site) -> None:
     """The page that is polled needs no session, and does not show them."""

@@ -143,6 +143,7 @@ MAIN_PAGES = (
 )
 
 
+@pytest.mark.slow
 def test_main_pages_have_no_faults(rich: Site, console: Crawl) -> None:
     check(rich, ADMINISTRATOR, [console.pages[kind][0] for kind in MAIN_PAGES], FEW_LOOKS)
 
@@ -207,6 +208,7 @@ def test_pages_without_a_session_have_no_faults(empty: Site, address: str, statu
         assert faults_of(page, LOOKS) == []
 
 
+@pytest.mark.slow
 def test_pages_of_refusals_have_no_faults(empty: Site) -> None:
     """Without permission, with an old form, and to a form that does not answer to links."""
     with empty.page(allowed=["status 403", "status of 403", "status 405", "status of 405"]) as page:
@@ -223,6 +225,7 @@ def test_pages_of_refusals_have_no_faults(empty: Site) -> None:
         assert faults_of(page, LOOKS) == []
 
 
+@pytest.mark.slow
 def test_page_of_the_maintenance_mode_has_no_faults(empty: Site) -> None:
     with empty.page(allowed=["status 503", "status of 503"]) as page:
         empty.sign_in(page)

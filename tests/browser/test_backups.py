@@ -23,6 +23,7 @@ def open_commands(site: Site, page: Page) -> None:
     page.goto("/admin/ops/backup/migrate-to-postgresql/")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clipboard", slow_except({"TLS": KEEP, "plain": REFUSE}, "plain"))
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_button_copies_the_command_with_the_keyboard(site: Site, clipboard: str) -> None:
@@ -121,6 +122,7 @@ def test_row_buttons_are_reached_and_used_with_the_keyboard(site: Site, backup: 
         expect(page).to_have_url(re.compile(r"/admin/ops/backup/\?origin=manual$"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_focus_is_in_the_first_wrong_field(site: Site, backup: str) -> None:
     """In the name of the database, not in the password below it."""

@@ -7,7 +7,6 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Site
-from tests.support.slow import slow_except
 
 pytestmark = [pytest.mark.browser, pytest.mark.parametrize("site", ["sqlite"], indirect=True)]
 
@@ -40,7 +39,8 @@ def is_in_view(element: Locator) -> bool:
     return box["y"] >= 0 and box["y"] + box["height"] <= bottom and box["x"] + box["width"] <= size["width"]
 
 
-@pytest.mark.parametrize("width", slow_except(WIDTHS, 390))
+@pytest.mark.slow
+@pytest.mark.parametrize("width", WIDTHS)
 def test_mistakes_and_first_bad_field_are_in_view(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
     for path, field in (("rack/1/change", "Name"), ("device/add", "Name"), ("brand/add", "Name")):
@@ -56,7 +56,7 @@ def test_mistakes_and_first_bad_field_are_in_view(page: Page, width: int) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", slow_except(WIDTHS, 390))
+@pytest.mark.parametrize("width", WIDTHS)
 def test_bad_field_in_a_row_is_scrolled_into_view(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
     page.goto("/admin/inventory/rack/1/change/")
@@ -68,6 +68,7 @@ def test_bad_field_in_a_row_is_scrolled_into_view(page: Page, width: int) -> Non
     assert is_in_view(page.locator("#id_positions-8-start_u_error"))
 
 
+@pytest.mark.slow
 def test_bad_field_in_a_folded_part_is_opened(page: Page) -> None:
     page.goto("/admin/inventory/rack/1/change/")
     capacity = page.get_by_label("Cooling capacity (BTU/h)")
@@ -78,6 +79,7 @@ def test_bad_field_in_a_folded_part_is_opened(page: Page) -> None:
     assert is_in_view(capacity)
 
 
+@pytest.mark.slow
 def test_links_open_folded_parts_and_tabs(page: Page) -> None:
     page.goto("/admin/inventory/rack/1/change/")
     page.get_by_role("heading", name="Cooling").click()

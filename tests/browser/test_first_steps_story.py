@@ -63,6 +63,7 @@ def remove_demo(page: Page) -> None:
     expect(page.get_by_text("Deleted the demo lab: 9 device types")).to_be_visible(timeout=TIMEOUT)
 
 
+@pytest.mark.slow
 def test_inventory_is_begun_after_the_demo_lab_was_removed(site: Site) -> None:
     with site.page(**PHONE) as page:
         site.sign_in(page, path="/admin/")

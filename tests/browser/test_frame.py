@@ -285,6 +285,7 @@ def test_row_of_a_form_is_removed_and_kept_with_the_keyboard(site: Site) -> None
         expect(notice).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_form_on_a_phone_has_save_first_and_delete_last(site: Site) -> None:
     with site.page(width=390) as page:
         site.sign_in(page)

@@ -206,6 +206,7 @@ def threads_of(web: WebServer) -> int:
     return len(list(Path(f"/proc/{child}/task").iterdir()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_many_probes_of_a_frozen_server_share_one_query(web: WebServer, server: PostgresServer, number: int) -> None:
     with ThreadPoolExecutor(40) as executor:

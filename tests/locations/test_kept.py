@@ -161,6 +161,7 @@ class RunsAndDays(RuleBasedStateMachine):
         assert missing == set(Backup.objects.filter(copies=[]).values_list("name", flat=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("examples", [3, pytest.param(60, marks=pytest.mark.slow)], ids=["a few", "many"])
 def test_console_and_dry_run_agree_after_any_run_and_over_time(examples: int, tmp_path: Path) -> None:
     RunsAndDays.root = str(tmp_path)

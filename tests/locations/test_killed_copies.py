@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "step"),
     [(5, 97), pytest.param(380, 1, marks=pytest.mark.slow), pytest.param(1, 1, marks=pytest.mark.slow)],

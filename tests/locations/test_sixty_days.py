@@ -147,6 +147,7 @@ class SixtyDays(RuleBasedStateMachine):
 
 
 # The first example of Hypothesis is one of nights only, which expire copies after 14 days; the second has no steps.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("examples", "steps"), [(3, 16), pytest.param(60, 90, marks=pytest.mark.slow)], ids=["a few", "many"]
 )

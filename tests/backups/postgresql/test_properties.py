@@ -216,6 +216,7 @@ def answers(database: Database, names: Mapping[str, str]) -> dict[str, list[Any]
     return {name: database.rows(query.format(**literals)) for name, (_, query) in ALL.items()}
 
 
+@pytest.mark.slow
 def test_superuser_keeps_all_properties(
     lab: Database, engine: PostgresEngine, names: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -317,6 +317,7 @@ def test_scratch_schema_is_rolled_back(owner: Database, lab_backup: Backup) -> N
     assert engine.swap_strategy().previous_database() is None
 
 
+@pytest.mark.slow
 def test_scratch_schema_runs_migrations_in_its_transaction(role: Role) -> None:
     name, password = role()
     database = support.new_name()

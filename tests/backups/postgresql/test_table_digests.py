@@ -62,6 +62,7 @@ def empty(lab: Database) -> Database:
     return lab
 
 
+@pytest.mark.slow
 def test_digest_differs_where_a_value_differs(empty: Database) -> None:
     def write(statement: str) -> dict[str, str]:
         """The digests after `statement` in the table of each pair."""

@@ -88,6 +88,7 @@ SOME = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moments", [SOME, pytest.param(MOMENTS, marks=pytest.mark.slow)], ids=["some", "all"])
 def test_interrupted_migrations_leave_no_file_or_the_complete_one(
     lab: Database, new: Path, moments: list[tuple[str, signal.Signals]]

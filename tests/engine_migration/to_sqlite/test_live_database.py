@@ -43,6 +43,7 @@ def files_with(text: str, directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_killed_migration_of_the_live_database_is_closed_and_repeated(
     lab: Database, new: Path, variables: dict[str, str]
 ) -> None:

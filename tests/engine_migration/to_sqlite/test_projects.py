@@ -194,6 +194,7 @@ for name in ('a', 'A', 'ä', 'Ä'):
     )
 
 
+@pytest.mark.slow
 def test_rows_that_violate_constraints_of_sqlite_only_are_findings() -> None:
     refused_at_home(
         "1 × shop_item: violates the check constraint five",
@@ -217,6 +218,7 @@ MANY = "".join(f"    c{n} = models.CharField(max_length=9, null=True, db_index={
 NAMES = ["it's", "q{0}", "ä" * 31, "x" * 63, "order", "a.b", "ÄRGER"]
 
 
+@pytest.mark.slow
 def test_odd_names_wide_and_empty_tables_come_home() -> None:
     named = "".join(
         f"class Named{n}(models.Model):\n    v = models.IntegerField(db_column={name!r}, unique=True)\n"
@@ -234,6 +236,7 @@ def test_odd_names_wide_and_empty_tables_come_home() -> None:
     assert "c299" not in outcome.home["way back"].out
 
 
+@pytest.mark.slow
 def test_triggers_virtual_tables_and_generated_columns_of_the_file_are_left_to_sqlite() -> None:
     """Triggers do not run for rows that are copied; generated columns have their values."""
     outcome = come_home(

@@ -126,6 +126,7 @@ def check_both_ways(file: Path, database: Database, people: Sequence[str], passw
         assert Rack.objects.latest("pk").pk == number + 1, "the number of a deleted row is not used again"
 
 
+@pytest.mark.slow
 def test_users_of_the_older_program_sign_in_after_the_migration_and_after_the_way_back(
     database: Database, tmp_path: Path, settings: Any
 ) -> None:
