@@ -79,7 +79,7 @@ def test_inventory_is_begun_after_the_demo_lab_was_removed(site: Site) -> None:
 
         page.goto("/admin/inventory/device/")
         expect(step(page, "Add a rack")).to_contain_text("Done")
-        press(page, step(page, "Add a device").get_by_role("link"))
+        press(page, step(page, "Add a device").get_by_role("link", name="Add a device"))
         page.wait_for_url("**/device/add/")
         assert faults_of(page, LOOKS) == []
         page.set_viewport_size(PHONE)  # type: ignore[arg-type]

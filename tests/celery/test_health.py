@@ -70,6 +70,7 @@ def test_worker_is_found_by_every_call_next_to_beat(home: Path, redis_url: str, 
         assert set(full.values()) == {"OK"}
 
 
+@pytest.mark.slow
 def test_beat_and_a_worker_of_other_queues_are_not_the_worker(web: WebServer) -> None:
     assert worker_results(web, calls=3) == ({"NoWorker"}, {"Warning: NoWorker"})
     assert web.get(FULL).status == 200

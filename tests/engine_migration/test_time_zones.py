@@ -82,6 +82,7 @@ def test_times_are_in_the_zone_of_the_entry_in_databases(file: Path, migrated: D
     assert times_in(migrated) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("naive", ["Europe/Berlin"], indirect=True)
 def test_command_without_use_tz_migrates_local_times(file: Path, database: Database, naive: str) -> None:
     put_times(file, *TIMES)

@@ -106,6 +106,7 @@ def test_what_was_changed_stays_with_what_it_needs(change: Callable[[], Any], ex
     assert not Cable.objects.exists()
 
 
+@pytest.mark.slow
 class TestUsed:
     def test_device_that_was_moved_stays(self) -> None:
         load_demo()
@@ -150,6 +151,7 @@ class TestUsed:
         assert [str(position) for position in RackPosition.objects.all()] == ["nas-01 at U1 of Main rack"]
 
 
+@pytest.mark.slow
 class TestAnotherUser:
     @pytest.fixture
     def meddler(self) -> Iterator[Callable[[Callable[[], Any]], None]]:

@@ -418,6 +418,7 @@ def test_damaged_sqlite_file_is_replaced_without_pre_restore_backup(sqlite_lab: 
     assert lab.content() == before
 
 
+@pytest.mark.slow
 def test_custom_format_is_restored_and_refused_on_sqlite(postgres_lab: Lab, sqlite_lab: Lab) -> None:
     lab = postgres_lab
     before = lab.project_content()

@@ -405,6 +405,7 @@ def test_loss_is_found_by_a_role_that_may_not_ask_which_server_it_is(
 
 
 # --- The server changes during the pre-restore backup -----------------------------------------------------------------
+@pytest.mark.slow
 def test_restore_that_a_failover_loses_during_the_pre_restore_backup_fails(
     lab: Lab, leader: PostgresServer, fail_over: Callable[[], PostgresServer]
 ) -> None:
@@ -435,6 +436,7 @@ def test_restore_that_a_failover_loses_during_the_pre_restore_backup_fails(
     new.run("restore_database", backup, "--yes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("meanwhile", [pytest.param("nothing", marks=pytest.mark.slow), "a backup"])
 def test_restore_that_loses_its_lock_during_the_pre_restore_backup_is_done(lab: Lab, meanwhile: str) -> None:
     """On the same server. Another run may begin, which makes the backup that is due."""

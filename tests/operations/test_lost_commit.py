@@ -240,6 +240,7 @@ def test_migration_whose_connection_is_lost_at_the_commit_finds_out_whether_it_w
     assert target.last_run("migration")[0] == "succeeded"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "fault", "finder"),
     slow_except(

@@ -157,6 +157,7 @@ def test_backup_of_a_killed_restore_is_made_by_the_next_backup_run(lab: Lab, sta
     assert_is_backup_of(lab, done["pre_restore"], changed)
 
 
+@pytest.mark.slow
 def test_undo_cancels_a_backup_that_is_due(lab: Lab) -> None:
     changed = lab.content()
     killed(lab, "dump")
@@ -231,6 +232,7 @@ def test_restore_is_undone_by_a_role_that_may_create_databases_since(own_role: A
     assert previous_of(lab) is None
 
 
+@pytest.mark.slow
 def test_previous_database_can_be_given_up_without_its_backup(lab: Lab) -> None:
     killed(lab, "dump")
     lab.run("drop_previous_database", "--yes", "--without-backup")
@@ -360,6 +362,7 @@ def test_interrupted_backup_after_the_swap_says_that_the_restore_is_complete(lab
     assert event["result"]["previous"]["backup_due"] is True
 
 
+@pytest.mark.slow
 def test_backup_first_keeps_the_order_and_leaves_nothing_due(lab: Lab) -> None:
     name, changed = name_of(lab), lab.content()
     arguments = ("restore_database", name, "--yes", "--backup-first")

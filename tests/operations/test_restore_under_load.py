@@ -90,6 +90,7 @@ class Writer(Browser):
         return False
 
 
+@pytest.mark.slow
 @postgresql_first
 def test_reads_during_a_restore_succeed(lab: Lab, web: WebServer, capsys: pytest.CaptureFixture[str]) -> None:
     name = lab.back_up()

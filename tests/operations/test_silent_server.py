@@ -93,7 +93,6 @@ def freeze_at(lab: Lab, server: PostgresServer, stage: str, *command: str) -> Ou
             ("load", "verify_backup"),
             ("cut-over", "undo_restore"),
         ],
-        ("dump", "backup_database"),
         ("load", "restore_database"),
     ),
 )
@@ -133,6 +132,7 @@ def test_restore_whose_server_freezes_after_the_cut_over_is_done(lab: Lab, own_s
     assert lab.rows("SELECT status FROM ops_run WHERE kind = 'restore'") == [("succeeded",)]
 
 
+@pytest.mark.slow
 def test_migration_whose_server_freezes_ends_by_name(lab: Lab, own_server: PostgresServer, migrated: Path) -> None:
     shutil.copy(migrated / "homerack.db", lab.file)
     source = replace(lab, url=f"sqlite:///{lab.file}", database=None)
@@ -161,6 +161,7 @@ def test_swap_whose_commit_gets_no_answer_is_found_out(lab: Lab, own_server: Pos
     assert recovered(lab) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", slow_except(["CREATEDB", "NOCREATEDB"], "CREATEDB"))
 def test_swap_whose_commit_waits_for_a_standby_is_done_once_that_has_it(
     lab: Lab, own_server: PostgresServer, role: str

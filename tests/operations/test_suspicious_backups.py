@@ -63,6 +63,7 @@ def suspicions(lab: Lab) -> dict[str, str]:
     return dict(lab.rows("SELECT name, suspicion FROM ops_backup"))
 
 
+@pytest.mark.slow
 @sqlite_first
 def test_full_backup_outlives_a_month_of_empty_ones_and_restores(lab: Lab, receiver: Receiver) -> None:
     notified = {"NOTIFY_URLS": f"json://{receiver.host}/hook"}
@@ -104,6 +105,7 @@ def test_full_backup_outlives_a_month_of_empty_ones_and_restores(lab: Lab, recei
     assert len(receiver.requests) == 2
 
 
+@pytest.mark.slow
 @sqlite_first
 def test_decision_that_a_loss_is_right_ends_what_is_kept_for_its_sake(lab: Lab) -> None:
     full = nights(lab, 0, 3)

@@ -46,7 +46,7 @@ def tricky_models() -> list[type[models.Model]]:
 
     def visit(model: type[models.Model]) -> None:
         for field in model._meta.concrete_fields:
-            if field.related_model is not None:
+            if field.related_model not in {None, model}:
                 visit(field.related_model)  # type: ignore[arg-type]
         ordered[model] = None
 
@@ -71,8 +71,14 @@ def is_unique(constraint: models.BaseConstraint) -> bool:
 
 
 def distinct(users: list[Any]) -> list[Any]:
-    """Without those whose address another has in upper or lower case: PostgreSQL knows more letters than SQLite."""
-    return list({user.email.casefold(): user for user in users}.values())
+    """Without those whose address another has in upper or lower case: PostgreSQL knows more letters than SQLite.
+
+    Their keys follow one another, because others refer to them.
+    """
+    found = list({user.email.casefold(): user for user in users}.values())
+    for number, user in enumerate(found):
+        user.pk = FIRST + number
+    return found
 
 
 def values_of(model: type[models.Model], number: int) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def spread(database: Database) -> list[tuple[int]]:
     return [database.rows(f"SELECT count(*) FROM ONLY leaf{n}")[0] for n in range(PARTS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statements", "rows"),
     [(HASHED, {"tree": 600}), (NESTED, {"plain": 300, "Attic.tree": 300})],

@@ -672,6 +672,7 @@ LOCALE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOCALES)
 def test_locale_is_kept(name: str) -> None:
     database = support.database_named(support.new_name())

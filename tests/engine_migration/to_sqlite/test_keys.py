@@ -154,6 +154,7 @@ def test_rows_that_refer_to_refused_ones_in_circles_are_refused(lab: Database, n
 
 
 # --- The numbers of new rows --------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_numbers_of_deleted_rows_are_not_used_again_in_either_database(
     lab: Database, new: Path, nowhere: Database
 ) -> None:

@@ -86,6 +86,7 @@ def test_library_comes_home_and_leaves_again(migration: Migration, lab: Database
 
 
 # --- Whatever Django writes ---------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_values_that_django_writes_come_home(templates: Path, nowhere: Database, tmp_path: Path) -> None:
     property_of(settings(QUICK, max_examples=2, phases=[Phase.generate]), templates, nowhere, tmp_path)
 

@@ -92,5 +92,6 @@ def test_the_type_can_be_chosen(library: Path) -> None:
     assert error == ("There is no device type 'Panel'. Nothing was imported. The device types are: Patch panel.")
 
 
+@pytest.mark.slow
 def test_all_public_device_types_are_imported() -> None:
     assert run(public_files()) == ["Imported 11 new device types, 28 new brands and 810 new models."]

@@ -193,6 +193,7 @@ def test_a_plan_that_is_too_large_for_a_form_leads_to_the_command(
     assert 'name="upload"' not in text_of(preview)
 
 
+@pytest.mark.slow
 def test_all_public_device_types_fit_into_a_form(editor_client: Client) -> None:
     folder = public_files()
     files = [(str(path.relative_to(folder)), path.read_bytes()) for path in folder.rglob("*.y*ml")]
